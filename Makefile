@@ -1,0 +1,72 @@
+# Every target makes .venv and installs into it on its first call; later calls start at once.
+PYTHONS ?= python3 python3.13 python3.12 python3.11
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+NAMES := $(subst _,-,$(patsubst recipes/%.py,%,$(filter-out recipes/__init__.py,$(wildcard recipes/*.py))))
+
+.DEFAULT_GOAL := help
+.PHONY: help list test lint bench readme install-gpu clean
+# A file called like a target (results, tests) must never hide it.
+.SUFFIXES:
+
+help:
+	@echo 'make list                         the recipes, one line and one time each'
+	@echo 'make recipe-NAME [ARGS="..."]     run one; ARGS="--help" lists its flags'
+	@echo 'make test                         every test, on real data where it is to be had'
+	@echo 'make lint                         ruff: format and rules'
+	@echo 'make bench                        speed beside plain Keras, PyTorch and NumPy'
+	@echo 'make record-NAME                  keep the results of a run as the published ones'
+	@echo 'make readme                       write the results table of README.md anew'
+	@echo 'make install-gpu                  TensorFlow with CUDA, for machines with a GPU'
+	@echo 'make clean                        remove .venv and caches (results stay)'
+
+$(INSTALLED): requirements.lock
+	@for python in $(PYTHONS); do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+	  then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo 'expected Python 3.11, 3.12 or 3.13 (Keras 3.15 needs it), found none of: $(PYTHONS);' \
+	       'install one, or name it: make PYTHONS=/path/to/python3.12' >&2; exit 2; \
+	fi; \
+	echo "Installing into $(VENV) with $$($$found --version) (once, one to two minutes)"; \
+	$$found -m venv $(VENV) && \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+list: $(INSTALLED)
+	@$(PYTHON) -m tools.catalog list
+
+recipe-%: $(INSTALLED)
+	@if [ ! -f recipes/$(subst -,_,$*).py ]; then \
+	  echo "expected one of the recipes: $(NAMES); received: $*" >&2; exit 2; \
+	fi
+	@$(PYTHON) -m recipes.$(subst -,_,$*) $(ARGS)
+
+record-%: $(INSTALLED)
+	@$(PYTHON) -m tools.catalog record $(subst -,_,$*)
+
+readme: $(INSTALLED)
+	@$(PYTHON) -m tools.catalog readme
+
+test: $(INSTALLED)
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+
+bench: $(INSTALLED) $(VENV)/.installed-bench
+	@$(PYTHON) -m tests.benchmarks.small_steps $(ARGS)
+
+$(VENV)/.installed-bench: requirements-bench.txt $(INSTALLED)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+install-gpu: $(INSTALLED)
+	@$(PYTHON) -m pip install --disable-pip-version-check "tensorflow[and-cuda]==$$(sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.txt)"
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What all recipes share: data, training, experiments, claims, figures."""

@@ -1,0 +1,108 @@
+"""What a recipe claims, and whether its results say so. Pure arithmetic on metrics over seeds.
+
+A metric is named `arm/metric`, for instance `dropout/test_error`; it has one value a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Metric = Callable[[str], np.ndarray]  # "arm/metric" -> (seeds,)
+
+
+@dataclass(frozen=True)
+class Band:
+    """The mean of a metric over seeds lies in [low, high].
+
+    `bands` gives [low, high] by the preset and data set it was measured for: `"mnist"` at the
+    default budget, `"mnist --paper"` under that flag. Elsewhere the claim is not judged. `published`
+    is the figure in `source`, None where the recipe's own regression band is all there is.
+    """
+
+    name: str
+    metric: str
+    bands: Mapping[str, tuple[float, float]]
+    source: str
+    published: float | None = None
+    kind = "band"
+
+    def judge(self, metric: Metric, setting: str) -> dict[str, Any]:
+        """`measured`, `expected` and `holds` (None, with `why`, if there is no band for it)."""
+        values = metric(self.metric)
+        measured = summarize(values)
+        if setting not in self.bands:
+            return {"measured": measured, "holds": None, "why": f"no band for {setting}"}
+        low, high = self.bands[setting]
+        holds = bool(np.all(np.isfinite(values)) and low <= np.mean(values) <= high)
+        return {"measured": measured, "expected": f"mean in [{low:g}, {high:g}]", "holds": holds}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Metric `larger` exceeds metric `smaller` by more than `more_than`, paired over seeds.
+
+    Holds if the whole 95 % confidence interval of the mean difference lies above `more_than`: the
+    paired t-interval (`scipy.stats.ttest_rel`). With `ratio`, of larger / smaller instead, by the
+    same interval on the logarithms; `mean` is then the geometric mean. `settings` as for `Band`
+    limits it to some data sets; None judges it everywhere.
+    """
+
+    name: str
+    larger: str
+    smaller: str
+    source: str
+    more_than: float = 0.0
+    ratio: bool = False
+    published: float | None = None
+    settings: tuple[str, ...] | None = None
+    kind = "effect"
+
+    def judge(self, metric: Metric, setting: str) -> dict[str, Any]:
+        """`measured`, `expected` and `holds` (None, with `why`, if it cannot be judged)."""
+        larger, smaller = metric(self.larger), metric(self.smaller)
+        with np.errstate(all="ignore"):  # a value that is not finite is reported as a failure below
+            measured = summarize(np.log(larger / smaller) if self.ratio else larger - smaller)
+        if self.ratio:
+            measured["mean"] = float(np.exp(measured["mean"]))
+            measured["ci95"] = [float(np.exp(end)) for end in measured["ci95"]]
+            measured["std"] = float(np.std(larger / smaller, ddof=1)) if len(larger) > 1 else 0.0
+        expected = f"{'ratio' if self.ratio else 'difference'} > {self.more_than:g}"
+        verdict = {"measured": measured, "expected": expected}
+        if self.settings is not None and setting not in self.settings:
+            return verdict | {"holds": None, "why": f"not claimed for {setting}"}
+        if measured["n"] < 2:
+            return verdict | {"holds": None, "why": "a paired interval needs at least 2 seeds"}
+        return verdict | {"holds": bool(measured["ci95"][0] > self.more_than)}
+
+
+Claim = Band | Effect
+
+
+def summarize(values: np.ndarray) -> dict[str, Any]:
+    """Mean, standard deviation, n and the 95 % t-interval of the mean of values (n,).
+
+    One value alone gives no interval: its ends are NaN. Equal values give one of length zero.
+    """
+    n = len(values)
+    mean, std = float(np.mean(values)), float(np.std(values, ddof=1)) if n > 1 else 0.0
+    if n < 2:
+        interval = [float("nan")] * 2
+    elif std == 0:
+        interval = [mean, mean]
+    else:
+        interval = [float(end) for end in stats.t.interval(0.95, n - 1, mean, std / np.sqrt(n))]
+    return {"mean": mean, "std": std, "n": n, "ci95": interval}
+
+
+def judge(claim: Claim, metric: Metric, setting: str, why_not: str | None = None) -> dict[str, Any]:
+    """One entry of `claims` in results.json. With `why_not` it is left unjudged for that reason."""
+    verdict = claim.judge(metric, setting)
+    if why_not is not None:
+        verdict |= {"holds": None, "why": why_not}
+    about = {"name": claim.name, "kind": claim.kind, "source": claim.source}
+    return about | {"published": claim.published} | verdict

@@ -1,0 +1,328 @@
+"""The command line of a recipe: flags, progress, the table of claims, and the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import sys
+import time
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import tensorflow as tf
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from common import data, experiment, results
+from common.experiment import Plan, Recipe
+from common.results import Results, UsageError
+
+HOLDS, FAILS, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Flags:
+    smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
+    paper: bool = False  # the published protocol as written; may take hours
+    seeds: int | None = None  # how many seeds, 0 to N-1
+    jobs: int | None = None  # arms and seeds side by side in so many processes
+    dataset: str | None = None  # the data set by name
+    data_dir: Path | None = (
+        None  # folder of TensorFlow Datasets; else $TFDS_DATA_DIR, ~/tensorflow_datasets
+    )
+    out: Path | None = None  # where results go; else results/NAME
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = (
+        "float32"  # of the arithmetic
+    )
+    fresh: bool = False  # train everything anew; else finished arms and seeds are kept
+    replot: bool = False  # only draw the figure again, from results.json
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """Annotates a knob that may be as small as `low`, or lie in [low, below); others are positive."""
+
+    low: float
+    below: float = math.inf
+
+
+def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
+    """Runs a recipe as the command line says and exits: 0 all claims hold, 1 one fails or runs are
+    missing, 2 bad usage or input, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _run(recipe, arguments)
+    except (UsageError, data.DataError) as error:
+        _refuse(recipe, str(error))
+    except OSError as error:
+        _refuse(recipe, f"expected to write results, received: {error.strerror} ({error.filename})")
+    sys.exit(code)
+
+
+def _refuse(recipe: Recipe, reason: str) -> NoReturn:
+    print(f"{recipe.name}: {' '.join(reason.split())}", file=sys.stderr)
+    sys.exit(BAD_USAGE)
+
+
+def _run(recipe: Recipe, arguments: list[str]) -> int:
+    preset, flags, config = _parse(recipe, arguments)
+    out = flags.out or Path("results") / recipe.name
+    console = Console()
+    existing = out / "results.json"
+    if flags.replot:
+        return _replot(recipe, existing, console)
+    _check(recipe, flags, config)
+    fallback = (
+        "digits" if "digits" in recipe.datasets and not (flags.dataset or flags.data_dir) else None
+    )
+    loaded = data.load(flags.dataset or recipe.datasets[0], flags.data_dir, fallback)
+    for notice in loaded.notices:
+        console.print(f"[bold reverse] ! [/] [bold]{notice}[/]", highlight=False)
+    if existing.exists() and not flags.fresh:
+        with _hint("; move it away, or replace it with --fresh"):
+            results.read_results(existing, recipe.name)
+    made = _writable(out)
+    plan = Plan(
+        recipe=recipe,
+        preset=preset,
+        config=config,
+        seeds=flags.seeds or (1 if flags.smoke else recipe.seeds),
+        data=loaded,
+        data_dir=str(flags.data_dir) if flags.data_dir else None,
+        precision=flags.precision,
+        jobs=flags.jobs or _jobs(recipe, flags.smoke),
+        out=out,
+    )
+    began = time.perf_counter()
+    interrupted = False
+    try:
+        with _progress(console, plan) as on_progress:
+            try:
+                report = experiment.carry_out(plan, flags.fresh, on_progress)
+            except KeyboardInterrupt as interrupt:
+                report, interrupted = interrupt.report, True
+    except BaseException:
+        _remove_empty(made)
+        raise
+    _tell(report, plan, console, time.perf_counter() - began)
+    if interrupted:
+        return INTERRUPTED
+    holds = [claim["holds"] for claim in report.results.content["claims"]] if report.results else []
+    return FAILS if report.missing or False in holds else HOLDS
+
+
+def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
+    """Flags and config; the preset's knobs are the defaults that single flags change."""
+    presets = [name for name in ("smoke", "paper") if f"--{name}" in arguments]
+    if len(presets) == 2:
+        raise UsageError("expected --smoke or --paper, received both")
+    preset = presets[0] if presets else "default"
+    command = dataclasses.make_dataclass(
+        "command", [("flags", Flags), ("knobs", recipe.config)], frozen=True
+    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed = tyro.cli(
+                command,
+                prog=f"python -m recipes.{recipe.name}",
+                description=recipe.about,
+                args=arguments,
+                default=command(Flags(), recipe.knobs(preset)),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise  # --help
+        # Of tyro's box take what it says, up to the rule under which the help of the flag stands.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+        rule = next(
+            (i for i, line in enumerate(lines) if line.startswith("──") or "╯" in line), None
+        )
+        raise UsageError(f"{' '.join(lines[:rule])} (--help lists the flags)") from None
+    return preset, parsed.flags, parsed.knobs
+
+
+def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
+    """Raises UsageError for a number that makes no sense, or a data set the recipe does not take."""
+    for name in ("seeds", "jobs"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name}: expected a whole number of at least 1, received {value}")
+    if flags.dataset is not None and flags.dataset not in recipe.datasets:
+        raise UsageError(
+            f"--dataset: expected {' or '.join(recipe.datasets)}, received {flags.dataset}"
+        )
+    check_knobs(config)
+
+
+def check_knobs(config: Any) -> None:
+    """Raises UsageError for a number that is not finite, or not positive (see `AtLeast`)."""
+    types = typing.get_type_hints(type(config), include_extras=True)
+    for knob in dataclasses.fields(config):
+        value = getattr(config, knob.name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        notes = typing.get_args(types[knob.name])[1:] if _annotated(types[knob.name]) else ()
+        bound = next((note for note in notes if isinstance(note, AtLeast)), None)
+        if bound:
+            good = bound.low <= value < bound.below
+            below = f" and below {bound.below:g}" if bound.below < math.inf else ""
+            expected = f"at least {bound.low:g}{below}"
+        else:
+            good, expected = value > 0, "above 0"
+        if not (good and math.isfinite(value)):
+            flag = knob.name.replace("_", "-")
+            raise UsageError(f"--{flag}: expected a finite number {expected}, received {value}")
+
+
+def _annotated(hint: Any) -> bool:
+    return typing.get_origin(hint) is Annotated
+
+
+def _jobs(recipe: Recipe, smoke: bool) -> int:
+    """One process on a GPU, which does not share well, and for what is over in seconds."""
+    if smoke or tf.config.list_physical_devices("GPU"):
+        return 1
+    return recipe.jobs or os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _hint(hint: str):
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{error}{hint}") from None
+
+
+def _writable(out: Path) -> list[Path]:
+    """Makes sure that results can be written in `out`; returns the folders it made for that."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        _remove_empty(missing)
+        raise UsageError(
+            f"--out {out}: expected a folder to write in, received: {error.strerror}"
+        ) from None
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _replot(recipe: Recipe, file: Path, console: Console) -> int:
+    found = results.read_results(file, recipe.name)
+    try:
+        picture = experiment.draw(recipe, found, file.parent)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(
+            f"expected complete results in {file}, received a damaged file ({error!r})"
+        ) from None
+    if picture is None:
+        raise UsageError(
+            f"expected all arms in {file}, received {', '.join(found.content['arms']) or 'none'}"
+        )
+    console.print(f"figure   {picture}", highlight=False)
+    return HOLDS
+
+
+@contextlib.contextmanager
+def _progress(console: Console, plan: Plan):
+    """Yields on_progress((arm, seed), share): a bar with ETA, or a line a finished run in a log."""
+    total = len(plan.runs)
+    shares: dict[Any, float] = {}
+    began = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(f"{plan.recipe.name} on {plan.data.name}", total=total)
+
+        def on_progress(run: tuple[str, int], share: float) -> None:
+            finished_before = shares.get(run) == 1.0
+            shares[run] = share
+            done = sum(value == 1.0 for value in shares.values())
+            bar.update(
+                task,
+                completed=sum(shares.values()),
+                description=f"{plan.recipe.name} {done}/{total}",
+            )
+            if share == 1.0 and not finished_before and not console.is_terminal:
+                seconds = time.perf_counter() - began
+                console.print(
+                    f"{done}/{total} {run[0]}, seed {run[1]} ({seconds:.0f} s)", highlight=False
+                )
+
+        yield on_progress
+
+
+def _tell(report: experiment.Report, plan: Plan, console: Console, seconds: float) -> None:
+    """What a person reads at the end: the table, where the files are, and what is missing."""
+    if report.results is not None:
+        console.print(claims_table(report.results))
+        for claim in report.results.content["claims"]:
+            if claim["holds"] is None:
+                console.print(
+                    f"not judged: {claim['name']} ({claim['why']})", style="dim", highlight=False
+                )
+        picture = plan.out / f"{plan.recipe.name}.png"
+        console.print(f"results  {plan.out / 'results.json'}", highlight=False)
+        console.print(f"figure   {picture}", highlight=False)
+    for (arm, seed), why in report.missing.items():
+        console.print(f"[bold]missing: {arm}, seed {seed}: {why}[/]", highlight=False)
+    if report.missing:
+        console.print("What is finished is kept; the same command trains the rest.")
+    kept = f", {report.kept} of {len(plan.runs)} runs kept from before" if report.kept else ""
+    console.print(f"{seconds:.0f} s{kept}", highlight=False)
+
+
+def claims_table(found: Results) -> Table:
+    """The claims with what was published, what was measured, and the verdict."""
+    content = found.content
+    table = Table(
+        title=f"{content['recipe']} on {content['dataset']['name']}", title_justify="left"
+    )
+    for column in ("claim", "published", "measured", "95 % interval", "expected", "verdict"):
+        table.add_column(
+            column, justify="left" if column in ("claim", "verdict", "expected") else "right"
+        )
+    verdicts = {True: "[green]holds[/]", False: "[bold red]FAILS[/]", None: "[dim]not judged[/]"}
+    for claim in content["claims"]:
+        measured = claim.get("measured")
+        published = claim.get("published")
+        table.add_row(
+            claim["name"],
+            "" if published is None else f"{published:g}",
+            f"{measured['mean']:.4g} +- {measured['std']:.2g}" if measured else "",
+            "{:.4g} .. {:.4g}".format(*measured["ci95"]) if measured and measured["n"] > 1 else "",
+            claim.get("expected", ""),
+            verdicts[claim["holds"]],
+        )
+    return table

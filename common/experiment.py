@@ -1,0 +1,315 @@
+"""From a recipe to its results: every arm on every seed, judged, written to results.json.
+
+A recipe hands over one `Recipe`. Each (arm, seed) is a run of its own; what it measured is written
+as soon as it is finished, under OUT/runs/KEY/, where KEY stands for everything the numbers depend
+on (config, data, versions, source code). The same command therefore trains only what is missing,
+and another config or edited code never picks up old numbers nor destroys them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from common import claims, data, figures, results, training, workers
+from common.results import Results
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run measured: final numbers, and series with one number an epoch."""
+
+    metrics: Mapping[str, float]
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `train` is given: the knobs, one seed, the data, and whom to tell how far it has come."""
+
+    config: Any
+    seed: int
+    data: data.Dataset
+    report: workers.Report = lambda done: None
+
+    def watch(self, part: int = 1, of: int = 1) -> list[keras.callbacks.Callback]:
+        """Callbacks that show progress; a run that trains several nets says which `part` `of` all."""
+
+        def on_epoch_end(epoch: int, logs: Any) -> None:
+            self.report((part - 1 + (epoch + 1) / callback.params["epochs"]) / of)
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+        return [callback]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One technique: the variants compared, how to train one, and what is claimed of the results.
+
+    `train(run, arm)` trains one arm on one seed; it and `config` must be importable by name. `plot`
+    draws from the results alone. `smoke` and `paper` are the knobs that those presets change.
+    """
+
+    about: str
+    config: type
+    arms: Mapping[str, Mapping[str, Any]]
+    train: Callable[[Run, Mapping[str, Any]], Outcome]
+    claims: Sequence[claims.Claim]
+    plot: Callable[[Results], Figure]
+    smoke: Mapping[str, Any]
+    paper: Mapping[str, Any]
+    seeds: int = 3
+    datasets: tuple[str, ...] = ("mnist", "digits")
+    jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
+
+    @property
+    def file(self) -> Path:
+        return Path(sys.modules[self.train.__module__].__file__)
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    def knobs(self, preset: str) -> Any:
+        """The config of a preset: `default`, `smoke` or `paper`."""
+        return self.config(**{"default": {}, "smoke": self.smoke, "paper": self.paper}[preset])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One command: a recipe with everything that decides its numbers, and where they go."""
+
+    recipe: Recipe
+    preset: str
+    config: Any
+    seeds: int
+    data: data.Dataset
+    data_dir: str | None
+    precision: str
+    jobs: int
+    out: Path
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(arm, seed), seed by seed, so that an interrupted experiment holds whole comparisons."""
+        return [(arm, seed) for seed in range(self.seeds) for arm in self.recipe.arms]
+
+    @property
+    def folder(self) -> Path:
+        """Where finished runs are kept: one folder for all that may share them."""
+        sources = [self.recipe.file, Path(training.__file__), Path(data.__file__)]
+        depends_on = {
+            "schema": results.SCHEMA,
+            "config": dataclasses.asdict(self.config),
+            "arms": {name: dict(arm) for name, arm in self.recipe.arms.items()},
+            "data": self.data.sha256,
+            "precision": self.precision,
+            "versions": results.versions(),
+            "sources": [hashlib.sha256(file.read_bytes()).hexdigest() for file in sources],
+        }
+        key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
+        return self.out / "runs" / key.hexdigest()[:12]
+
+    def file(self, arm: str, seed: int) -> Path:
+        return self.folder / f"{arm.replace('/', '-').replace(' ', '-')}.{seed}.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a command: the results, and why they are not complete, if they are not."""
+
+    results: Results | None
+    kept: int  # runs finished by an earlier command
+    missing: Mapping[tuple[str, int], str]  # (arm, seed) -> why
+
+
+def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]) -> Report:
+    """Trains what is missing and writes results.json after it, whatever came in between.
+
+    Args:
+        fresh: forget what earlier commands finished.
+        on_progress: called with ((arm, seed), share done), 1.0 exactly when a run is finished.
+
+    Raises:
+        UsageError, DataError: what a run refused; other exceptions of a run as they are.
+        KeyboardInterrupt: with the finished runs written and noted in its `report` attribute.
+        OSError: results could not be written.
+    """
+    began = time.perf_counter()
+    if fresh:
+        shutil.rmtree(plan.folder, ignore_errors=True)
+    finished = {run: found for run in plan.runs if (found := _finished(plan.file(*run)))}
+    kept = len(finished)
+    for run in finished:
+        on_progress(run, 1.0)
+
+    def keep(run: tuple[str, int], outcome: dict) -> None:
+        results.write_whole(plan.file(*run), results.encode(outcome))
+        finished[run] = outcome
+        on_progress(run, 1.0)
+
+    todo = {
+        run: (plan.recipe.train, plan.recipe.arms[run[0]], plan.config, run[1], _data_request(plan))
+        for run in plan.runs
+        if run not in finished
+    }
+    missing = {}
+    try:
+        start = _Start(plan.precision)
+        outcomes = workers.run(
+            todo, _train, start, min(plan.jobs, len(todo)) or 1, on_progress, keep
+        )
+        for error in outcomes.errors.values():
+            raise error
+        missing = outcomes.deaths
+    except KeyboardInterrupt as interrupt:
+        interrupt.report = _conclude(plan, finished, {}, kept, time.perf_counter() - began)
+        raise
+    return _conclude(plan, finished, missing, kept, time.perf_counter() - began)
+
+
+def _conclude(plan: Plan, finished: dict, deaths: Mapping, kept: int, seconds: float) -> Report:
+    missing = {run: deaths.get(run, "not begun") for run in plan.runs if run not in finished}
+    if not finished:
+        return Report(None, kept, missing)
+    found = Results(_content(plan, finished, missing, seconds))
+    results.write_whole(plan.out / "results.json", results.encode(found.content))
+    draw(plan.recipe, found, plan.out)
+    return Report(found, kept, missing)
+
+
+def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:
+    """Draws the recipe's figure from its results; None if they lack a whole arm."""
+    if set(found.content["arms"]) != set(recipe.arms):
+        return None
+    file = out / f"{recipe.name}.png"
+    results.write_whole(file, figures.png(recipe.plot(found)))
+    return file
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Sets up a process: how many threads its operations share, and in which precision."""
+
+    precision: str
+
+    def __call__(self, threads: int) -> None:
+        with contextlib.suppress(RuntimeError):  # TensorFlow already runs, as in a notebook
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        keras.config.set_dtype_policy(self.precision)
+
+
+def _data_request(plan: Plan) -> tuple[str, str | None, str]:
+    return plan.data.name, plan.data_dir, plan.data.sha256
+
+
+def _train(task: tuple, report: workers.Report) -> dict:
+    """One run, in whichever process: -> what its file holds."""
+    train, arm, config, seed, (name, data_dir, sha256) = task
+    loaded = _load(name, data_dir)
+    if loaded.sha256 != sha256:
+        raise data.DataError(f"{name} changed while the experiment ran")
+    began = time.perf_counter()
+    keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
+    outcome = train(Run(config, seed, loaded, report), arm)
+    keras.utils.clear_session(free_memory=False)
+    return {
+        "metrics": {name: results.short(value) for name, value in outcome.metrics.items()},
+        "history": {
+            name: [results.short(v) for v in series] for name, series in outcome.history.items()
+        },
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+
+
+_loaded: dict[tuple, data.Dataset] = {}
+
+
+def _load(name: str, data_dir: str | None) -> data.Dataset:
+    """A process loads its data once, not once a run."""
+    if (name, data_dir) not in _loaded:
+        _loaded[name, data_dir] = data.load(name, data_dir)
+    return _loaded[name, data_dir]
+
+
+def _finished(file: Path) -> dict | None:
+    """What a finished run measured; None if it is not there. A damaged file is trained anew."""
+    try:
+        found = json.loads(file.read_bytes())
+        return found if {"metrics", "history"} <= set(found) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) -> dict[str, Any]:
+    arms: dict[str, Any] = {}
+    for arm in plan.recipe.arms:
+        seeds = [seed for seed in range(plan.seeds) if (arm, seed) in finished]
+        if not seeds:
+            continue
+        runs = [finished[arm, seed] for seed in seeds]
+        arms[arm] = {
+            "seeds": seeds,
+            "metrics": {
+                name: [run["metrics"][name] for run in runs] for name in runs[0]["metrics"]
+            },
+            "history": {
+                name: [run["history"][name] for run in runs] for name in runs[0]["history"]
+            },
+        }
+    content = {
+        "schema": results.SCHEMA,
+        "recipe": plan.recipe.name,
+        "preset": plan.preset,
+        "config": dataclasses.asdict(plan.config),
+        "precision": plan.precision,
+        "dataset": {
+            "name": plan.data.name,
+            "source": plan.data.source,
+            "sha256": plan.data.sha256,
+            "n_train": len(plan.data.train),
+            "n_validation": 0,
+            "n_test": len(plan.data.test),
+        },
+        "arms": arms,
+        "versions": results.versions(),
+        "hardware": results.hardware(),
+        "seconds": round(seconds, 1),
+        "commit": results.commit(),
+    }
+    why_not = None
+    if missing:
+        why_not = f"{len(missing)} of {len(plan.runs)} runs are missing"
+    elif plan.preset == "smoke":
+        why_not = "a smoke run shows nothing"
+    elif plan.config != plan.recipe.knobs(plan.preset):
+        why_not = "the knobs differ from the preset's"
+    metric = Results(content).metric
+    setting = plan.data.name + (" --paper" if plan.preset == "paper" else "")
+    if missing:  # an arm may be absent altogether
+        content["claims"] = [
+            {
+                "name": claim.name,
+                "kind": claim.kind,
+                "source": claim.source,
+                "holds": None,
+                "why": why_not,
+            }
+            for claim in plan.recipe.claims
+        ]
+    else:
+        content["claims"] = [claims.judge(c, metric, setting, why_not) for c in plan.recipe.claims]
+    return content

@@ -1,0 +1,80 @@
+"""Results as pictures fit for a lecture hall: large type, colours safe for colour-blind eyes.
+
+Everything here takes arrays and draws; nothing trains or reads files.
+"""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe & Ito's palette without its yellow, which a projector swallows.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#555555"
+
+STYLE = {
+    "font.size": 17,
+    "axes.titlesize": 19,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "lines.linewidth": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 15,
+    "figure.titlesize": 23,
+    "axes.prop_cycle": matplotlib.cycler(color=COLORS),
+}
+
+
+def panels(title: str, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure of 1600 x 1000 pixels and its axes (rows, columns)."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(16, 10), dpi=100, layout="constrained")
+        figure.suptitle(title)
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    """Names a panel and its axes; the axes' labels carry their units."""
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def curve(
+    axes: Axes, series: np.ndarray, name: str, color: str = COLORS[0], x: np.ndarray | None = None
+) -> None:
+    """The mean of series (seeds, points) with a band of one standard deviation around it.
+
+    Point i stands at x[i], by default i + 1: "after so many epochs".
+    """
+    x = np.arange(1, series.shape[1] + 1) if x is None else x
+    mean = np.nanmean(series, axis=0)
+    axes.plot(x, mean, color=color, label=name)
+    if len(series) > 1:
+        std = np.nanstd(series, axis=0, ddof=1)
+        axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
+
+
+def published(axes: Axes, value: float, name: str) -> None:
+    """A published value as a dashed line across the panel."""
+    axes.axhline(value, color=GREY, linestyle="--", linewidth=2, label=name)
+
+
+def published_points(axes: Axes, x: list[float], y: list[float], name: str) -> None:
+    """Published points of a curve as a dashed line with marks."""
+    axes.plot(x, y, color=GREY, linestyle="--", linewidth=2, marker="o", markersize=8, label=name)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file's content."""
+    stream = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format="png")
+    return stream.getvalue()

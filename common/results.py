@@ -1,0 +1,143 @@
+"""results.json: what it holds, read with care and written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+SCHEMA = 1
+
+
+class UsageError(ValueError):
+    """Something the user asked for cannot be; the message is one line: expected ..., received ..."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """results.json with a view on its numbers. See README.md for the fields."""
+
+    content: Mapping[str, Any]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.content["config"]
+
+    @property
+    def dataset(self) -> str:
+        return self.content["dataset"]["name"]
+
+    def metric(self, name: str) -> np.ndarray:
+        """`arm/metric` -> one value a seed, (seeds,)."""
+        arm, _, metric = name.partition("/")
+        return _array(self.content["arms"][arm]["metrics"][metric])
+
+    def history(self, name: str) -> np.ndarray:
+        """`arm/series` -> (seeds, epochs); a series cut short by early stopping ends in NaN."""
+        arm, _, series = name.partition("/")
+        seeds = self.content["arms"][arm]["history"][series]
+        longest = max(len(values) for values in seeds)
+        return _array([[*values, *[math.nan] * (longest - len(values))] for values in seeds])
+
+
+def read_results(file: Path, recipe: str) -> Results:
+    """Raises UsageError for a file that is missing, damaged, or not a results.json of this recipe."""
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(
+            f"expected results in {file}, received nothing: run the recipe first"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"expected results in {file}, received a damaged file ({error})") from None
+    found = (
+        (content.get("schema"), content.get("recipe"))
+        if isinstance(content, dict)
+        else (None, None)
+    )
+    if found != (SCHEMA, recipe):
+        raise UsageError(
+            f"expected schema {SCHEMA} of {recipe} in {file}, "
+            f"received schema {found[0]} of {found[1]}"
+        )
+    return Results(content)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Writes the file whole or not at all: beside it first, then renamed over it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(temporary, 0o644)  # mkstemp's own 0600 would hide the file from other users
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+    return {"python": platform.python_version(), **found}
+
+
+def hardware() -> str:
+    """The processor and its cores, or the GPUs."""
+    if gpus := tf.config.list_physical_devices("GPU"):
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
+        return ", ".join(str(name) for name in names)
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(
+            (line.split(": ")[1] for line in lines if line.startswith("model name")), model
+        )
+    return f"{model.strip()}, {os.cpu_count()} cores"
+
+
+def commit() -> str | None:
+    """The commit of this repository, `-dirty` if files differ from it, None outside one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        here = Path(__file__).parent
+        found = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+    return None
+
+
+def short(value: float) -> float:
+    """A float with no more digits than it has: float32 numbers stay exact and short."""
+    return float(str(np.float32(value))) if np.float32(value) == value else float(value)
+
+
+def encode(content: Any) -> bytes:
+    """JSON knows neither NaN nor infinity: both become null."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: clean(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(item) for item in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value
+
+    return (json.dumps(clean(content), allow_nan=False) + "\n").encode()
+
+
+def _array(values: Any) -> np.ndarray:
+    """Numbers from JSON, null as NaN."""
+    return np.array(values, dtype=float)

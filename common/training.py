@@ -1,0 +1,193 @@
+"""Trains and evaluates a plain Keras model on arrays, a whole epoch as one compiled program.
+
+`keras.Model.fit` returns to Python after every mini-batch. For a small net that costs 15 times the
+arithmetic. Here the data rest on the device, and one `tf.while_loop` gathers each mini-batch and
+runs Keras's own `train_step` on it. What `fit` promises stays true: optimizers, losses, metrics,
+callbacks and `History` are Keras's own, and the numbers are those of `model.fit` on the same order
+of batches.
+
+Images may be uint8 (0..255): they are kept so and scaled to [0, 1] in the compiled step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Images evaluated at once: few enough that a dense layer's inputs stay in the processor's cache.
+EVALUATION_BATCH = 1_000
+
+Examples = tuple[np.ndarray, np.ndarray]
+
+
+def fit(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    optimizer: keras.optimizers.Optimizer,
+    loss: keras.losses.Loss | Callable | str,
+    metrics: Sequence[keras.metrics.Metric | Callable | str] = (),
+    batch_size: int,
+    epochs: int,
+    seed: int = 0,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    validation_data: Examples | Mapping[str, Examples] | None = None,
+) -> keras.callbacks.History:
+    """Compiles the model and trains it as `keras.Model.fit` does, only faster.
+
+    Args:
+        model: a built keras.Model. Its `train_step` may be overridden.
+        x: inputs (n, ...), float, or uint8 images that are scaled to [0, 1] in the step.
+        y: targets (n, ...).
+        optimizer, loss, metrics: as for `keras.Model.compile`.
+        batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
+        epochs: passes over the data at most; a callback may end the training sooner.
+        seed: with the epoch it decides the order of the examples, see `order`.
+        callbacks: Keras callbacks. Since an epoch is one program, their batch methods are called
+            once an epoch, with the last batch, as Keras does under `steps_per_execution`.
+        validation_data: (x, y), whose metrics appear as `val_...`, or several such sets by their
+            prefix, `{"test": (x, y), ...}`. Evaluated after every epoch, never trained on.
+
+    Returns:
+        Keras's History. As in `fit`, the training metrics are running means over the epoch, while
+        the weights change; the others belong to the weights at the epoch's end.
+
+    Raises:
+        ValueError: lengths that disagree, or a batch size or number of epochs below one.
+    """
+    if len(x) != len(y) or len(x) == 0:
+        raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
+    if batch_size < 1 or epochs < 1:
+        raise ValueError(
+            f"expected batch_size and epochs of at least 1, received {batch_size} and {epochs}"
+        )
+    model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
+    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+    _build(model, x, y)
+    train = _program(model, model.train_step, batch_size)
+    watched = _watched(model, validation_data)
+
+    callback_list = keras.callbacks.CallbackList(
+        list(callbacks),
+        add_history=True,
+        model=model,
+        epochs=epochs,
+        steps=-(-len(x) // batch_size),
+    )
+    last_step = -(-len(x) // batch_size) - 1
+    model.stop_training = False
+    callback_list.on_train_begin()
+    logs: dict[str, float] = {}
+    for epoch in range(epochs):
+        callback_list.on_epoch_begin(epoch)
+        callback_list.on_train_batch_begin(0)
+        logs = _numbers(train(x, y, order(seed, epoch, len(x))))
+        callback_list.on_train_batch_end(last_step, logs)
+        for prefix, evaluation in watched.items():
+            logs |= {f"{prefix}_{name}": value for name, value in evaluation().items()}
+        callback_list.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    optimizer.finalize_variable_values(model.trainable_weights)
+    callback_list.on_train_end(logs)
+    return model.history
+
+
+def evaluate(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, batch_size: int = EVALUATION_BATCH
+) -> dict[str, float]:
+    """Loss and metrics of a compiled model over all examples, the last incomplete batch included.
+
+    Args as in `fit`. Raises ValueError for lengths that disagree.
+    """
+    if len(x) != len(y) or len(x) == 0:
+        raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
+    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+    _build(model, x, y)
+    return _numbers(_program(model, model.test_step, batch_size)(x, y))
+
+
+def order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order (n,) in which the n examples are seen in an epoch: a permutation, int32."""
+    return np.random.default_rng((seed, epoch)).permutation(n).astype(np.int32)
+
+
+def scaled(x: tf.Tensor) -> tf.Tensor:
+    """uint8 images in 0..255 become float32 in [0, 1]; everything else passes."""
+    return tf.cast(x, tf.float32) / 255.0 if x.dtype == tf.uint8 else x
+
+
+def compiles_with_xla(model: keras.Model) -> bool:
+    """Whether XLA pays: for dense nets by far; compiling a convolution for a CPU takes minutes.
+
+    A convolution is known by a kernel of more than two axes.
+    """
+    return all(len(weight.shape) <= 2 for weight in model.weights)
+
+
+def _build(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> None:
+    """Makes every variable of the optimizer, loss and metrics: none may be born inside a loop."""
+    if model.optimizer is not None:
+        model.optimizer.build(model.trainable_variables)
+    some_x, some_y = scaled(x[:1]), y[:1]
+    outputs = model(some_x, training=False)
+    model.compute_loss(some_x, some_y, outputs, training=False)
+    model.compute_metrics(some_x, some_y, outputs)
+
+
+def _program(model: keras.Model, step: Callable, batch_size: int) -> Callable:
+    """(x, y[, order]) -> metrics of one pass in mini-batches, as one compiled function."""
+
+    def run(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        n = x.shape[0]
+
+        def batch(start: tf.Tensor | int, size: int) -> None:
+            if order is None:
+                step((scaled(_rows(x, start, size)), _rows(y, start, size)))
+            else:
+                rows = _rows(order, start, size)
+                step((scaled(tf.gather(x, rows)), tf.gather(y, rows)))
+
+        def body(i: tf.Tensor) -> list[tf.Tensor]:
+            batch(i * batch_size, batch_size)
+            return [i + 1]
+
+        model.reset_metrics()
+        full, rest = divmod(n, batch_size)
+        if full:
+            # Gradients flow within a step, never through the loop, so nothing needs to be kept.
+            tf.while_loop(lambda i: i < full, body, [tf.constant(0)])
+        if rest:
+            batch(n - rest, rest)
+        return model.get_metrics_result()
+
+    return tf.function(run, jit_compile=compiles_with_xla(model), autograph=False)
+
+
+def _rows(tensor: tf.Tensor, start: tf.Tensor | int, size: int) -> tf.Tensor:
+    """tensor[start : start + size] with a static length, which XLA needs."""
+    return tf.slice(tensor, [start] + [0] * (len(tensor.shape) - 1), [size, *tensor.shape[1:]])
+
+
+def _watched(
+    model: keras.Model, validation_data: Examples | Mapping[str, Examples] | None
+) -> dict[str, Callable[[], dict[str, float]]]:
+    """By prefix, a function that evaluates the model on that set."""
+    if validation_data is None:
+        return {}
+    sets = validation_data if isinstance(validation_data, Mapping) else {"val": validation_data}
+    program = _program(model, model.test_step, EVALUATION_BATCH)
+
+    def evaluation(x: np.ndarray, y: np.ndarray) -> Callable[[], dict[str, float]]:
+        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        return lambda: _numbers(program(x, y))
+
+    return {prefix: evaluation(*examples) for prefix, examples in sets.items()}
+
+
+def _numbers(metrics: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,29 @@
+"""One file, one technique, one claim. Importing the package starts TensorFlow without its noise."""
+
+import os
+import sys
+import tempfile
+
+# Notices that TensorFlow's C++ part prints on machines without a GPU before Python can set its log
+# level. Everything else that it prints is passed on.
+_NOISE = (b"cudart_stub.cc", b"InitializeLog()")
+
+
+def _start_tensorflow() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            said = [line for line in held if not any(noise in line for noise in _NOISE)]
+            os.write(2, b"".join(said))
+
+
+_start_tensorflow()

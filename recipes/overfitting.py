@@ -1,0 +1,213 @@
+"""A net of 24,000 weights learns 1,000 digits by heart and stops getting better at new ones.
+
+Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "Overfitting and
+regularization", and the curves published with it: 784-30-10, sigmoid units, cross-entropy summed
+over the ten outputs, weights and biases from N(0, 1), batches of 10, rate 0.5, 400 epochs on the
+first 1,000 MNIST training images. He shows one run; here are five seeds.
+
+Differs from the source: nothing but the random numbers.
+
+    make recipe-overfitting          about half a minute on 2 cores
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from common import figures
+from common.claims import Band, Effect
+from common.command import main
+from common.experiment import Outcome, Recipe, Run
+from common.results import Results
+from common.training import fit
+
+NIELSEN = "Nielsen 2015, ch. 3"
+
+
+@dataclass(frozen=True)
+class Config:
+    n_train: int = 1_000  # training images, the first ones of the data set
+    hidden: int = 30  # units in the hidden layer
+    rate: float = 0.5  # learning rate of plain gradient descent
+    batch_size: int = 10  # images in a mini-batch
+    epochs: int = 400  # passes over the training images
+
+
+ARMS = {"plain": {}}
+
+
+def build_model(hidden: int, seed: int) -> keras.Model:
+    """(B, 28, 28, 1) in [0, 1] -> (B, 10) logits, every parameter from N(0, 1)."""
+    rng = keras.random.SeedGenerator(seed)
+    normal = {
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=1.0, seed=rng),
+        "bias_initializer": keras.initializers.RandomNormal(stddev=1.0, seed=rng),
+    }
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(hidden, activation="sigmoid", **normal),
+            keras.layers.Dense(10, **normal),  # the output's sigmoid is part of the cost
+        ]
+    )
+
+
+def cross_entropy(targets, logits):
+    """(B, 10) one-hot, (B, 10) logits -> (B,) cost of sigmoid outputs, summed over the outputs."""
+    each = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
+    return keras.ops.sum(each, axis=-1)
+
+
+def train(run: Run, arm: dict) -> Outcome:
+    config = run.config
+    few, test = run.data.train.first(config.n_train), run.data.test
+    few = few.images, keras.utils.to_categorical(few.labels, 10)
+    history = fit(
+        build_model(config.hidden, run.seed),
+        *few,
+        optimizer=keras.optimizers.SGD(config.rate),
+        loss=cross_entropy,
+        metrics=["accuracy"],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=run.seed,
+        callbacks=run.watch(),
+        validation_data={
+            "train": few,
+            "test": (test.images, keras.utils.to_categorical(test.labels, 10)),
+        },
+    ).history
+    curves = {
+        "train_cost": history["train_loss"],
+        "test_cost": history["test_loss"],
+        "train_accuracy": [100 * value for value in history["train_accuracy"]],
+        "test_accuracy": [100 * value for value in history["test_accuracy"]],
+    }
+    return Outcome(measure(curves), curves)
+
+
+def measure(curves: dict[str, list[float]]) -> dict[str, float]:
+    """Where overfitting shows in the four curves; accuracies in %, epochs counted from 1."""
+    accuracy, cost = np.array(curves["test_accuracy"]), np.array(curves["test_cost"])
+    fitted = np.array(curves["train_accuracy"]) == 100
+    near_peak = accuracy > accuracy.max() - 1
+    return {
+        "peak_accuracy": accuracy.max(),
+        "final_accuracy": accuracy[-1],
+        "gap": curves["train_accuracy"][-1] - accuracy[-1],
+        "train_accuracy_epoch_100": curves["train_accuracy"][min(100, len(accuracy)) - 1],
+        "epoch_all_fitted": 1 + np.argmax(fitted) if fitted.any() else len(accuracy) + 1,
+        "epoch_within_1_of_peak": 1 + np.argmax(near_peak),
+        "epoch_lowest_cost": 1 + np.argmin(cost),
+        "lowest_cost": cost.min(),
+        "final_cost": cost[-1],
+        "epochs": len(accuracy),
+    }
+
+
+CLAIMS = (
+    Band(
+        "peak test accuracy (%)",
+        "plain/peak_accuracy",
+        {"mnist": (0, 100), "digits": (0, 100)},
+        f"{NIELSEN}, 82.27 of one run",
+        82.27,
+    ),
+    Band(
+        "final test accuracy (%)",
+        "plain/final_accuracy",
+        {"mnist": (0, 100), "digits": (0, 100)},
+        f"{NIELSEN}, 82.23 of one run",
+        82.23,
+    ),
+    Band(
+        "gap between training and test accuracy at the end (points)",
+        "plain/gap",
+        {"mnist": (0, 100), "digits": (0, 100)},
+        f"{NIELSEN}, 100 - 82.23",
+        17.77,
+    ),
+    Band(
+        "training accuracy after 100 epochs (%)",
+        "plain/train_accuracy_epoch_100",
+        {"mnist": (0, 100), "digits": (0, 100)},
+        f"{NIELSEN}, 100 from epoch 67",
+        100,
+    ),
+    Band(
+        "test cost is lowest within 40 epochs (epoch)",
+        "plain/epoch_lowest_cost",
+        {"mnist": (1, 40), "digits": (1, 40)},
+        f"{NIELSEN}, after 15 epochs",
+        15,
+    ),
+    Band(
+        "lowest test cost",
+        "plain/lowest_cost",
+        {"mnist": (0, 100), "digits": (0, 100)},
+        NIELSEN,
+        1.2028,
+    ),
+    Effect(
+        "test cost ends at least 25 % above its lowest",
+        larger="plain/final_cost",
+        smaller="plain/lowest_cost",
+        ratio=True,
+        more_than=1.25,
+        published=1.7731 / 1.2028,
+        source=NIELSEN,
+    ),
+    Effect(
+        "training goes on for 250 epochs after accuracy came within 1 point of its peak",
+        larger="plain/epochs",
+        smaller="plain/epoch_within_1_of_peak",
+        more_than=250,
+        source=f"{NIELSEN}, accuracy 81.40 after 51 of 400 epochs, peak 82.27",
+    ),
+)
+
+
+def plot(results: Results):
+    n, on_mnist = results.config["n_train"], results.dataset == "mnist"
+    seeds = len(results.metric("plain/epochs"))
+    figure, axes = figures.panels(
+        f"Overfitting: {n:,} images learned by heart ({results.dataset}, {seeds} seeds)", 2, 2
+    )
+    (fit_cost, test_accuracy), (test_cost, fit_accuracy) = axes
+    for panel, series, title, unit in (
+        (fit_cost, "train_cost", "Training cost falls and falls", "cost"),
+        (test_accuracy, "test_accuracy", "Test accuracy stops improving", "accuracy (%)"),
+        (test_cost, "test_cost", "Test cost turns and rises", "cost"),
+        (fit_accuracy, "train_accuracy", "Training accuracy reaches 100 %", "accuracy (%)"),
+    ):
+        figures.label(panel, title, "epoch", unit)
+        figures.curve(panel, results.history(f"plain/{series}"), "mean and deviation over seeds")
+    test_accuracy.set_ylim(bottom=results.history("plain/test_accuracy").max() - 12)
+    fit_cost.set_ylim(bottom=0)
+    if on_mnist:
+        figures.published_points(
+            test_accuracy, [51, 101, 281, 400], [81.40, 81.63, 82.21, 82.23], NIELSEN
+        )
+        figures.published_points(test_cost, [15, 400], [1.2028, 1.7731], NIELSEN)
+        figures.published_points(fit_accuracy, [67, 400], [100, 100], f"{NIELSEN}: 100 % from 67")
+    for panel in axes.flat:
+        panel.legend()
+    return figure
+
+
+RECIPE = Recipe(
+    __doc__,
+    Config,
+    ARMS,
+    train,
+    CLAIMS,
+    plot,
+    smoke={"epochs": 2, "n_train": 200},
+    paper={},
+    seeds=5,
+)
+
+if __name__ == "__main__":
+    main(RECIPE)
