@@ -39,7 +39,7 @@ class Band:
             return {"measured": measured, "holds": None, "why": f"no band for {setting}"}
         low, high = self.bands[setting]
         holds = bool(np.all(np.isfinite(values)) and low <= np.mean(values) <= high)
-        return {"measured": measured, "expected": f"mean in [{low:g}, {high:g}]", "holds": holds}
+        return {"measured": measured, "expected": f"{low:g} .. {high:g}", "holds": holds}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Effect:
             measured["mean"] = float(np.exp(measured["mean"]))
             measured["ci95"] = [float(np.exp(end)) for end in measured["ci95"]]
             measured["std"] = float(np.std(larger / smaller, ddof=1)) if len(larger) > 1 else 0.0
-        expected = f"{'ratio' if self.ratio else 'difference'} > {self.more_than:g}"
+        expected = f"> {self.more_than:g}"
         verdict = {"measured": measured, "expected": expected}
         if self.settings is not None and setting not in self.settings:
             return verdict | {"holds": None, "why": f"not claimed for {setting}"}
@@ -99,10 +99,20 @@ def summarize(values: np.ndarray) -> dict[str, Any]:
     return {"mean": mean, "std": std, "n": n, "ci95": interval}
 
 
-def judge(claim: Claim, metric: Metric, setting: str, why_not: str | None = None) -> dict[str, Any]:
-    """One entry of `claims` in results.json. With `why_not` it is left unjudged for that reason."""
+def judge(
+    claim: Claim,
+    metric: Metric,
+    setting: str,
+    why_not: str | None = None,
+    published_applies: bool = True,
+) -> dict[str, Any]:
+    """One entry of `claims` in results.json.
+
+    With `why_not` it is left unjudged for that reason; on another data set than the published one
+    `published` is left out.
+    """
     verdict = claim.judge(metric, setting)
     if why_not is not None:
         verdict |= {"holds": None, "why": why_not}
     about = {"name": claim.name, "kind": claim.kind, "source": claim.source}
-    return about | {"published": claim.published} | verdict
+    return about | {"published": claim.published if published_applies else None} | verdict

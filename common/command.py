@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import tensorflow as tf
 import tyro
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -80,7 +81,8 @@ def _refuse(recipe: Recipe, reason: str) -> NoReturn:
 def _run(recipe: Recipe, arguments: list[str]) -> int:
     preset, flags, config = _parse(recipe, arguments)
     out = flags.out or Path("results") / recipe.name
-    console = Console()
+    # A log file has no width of its own; there the table may be as wide as it likes to be.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     existing = out / "results.json"
     if flags.replot:
         return _replot(recipe, existing, console)
@@ -88,12 +90,14 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     fallback = (
         "digits" if "digits" in recipe.datasets and not (flags.dataset or flags.data_dir) else None
     )
-    loaded = data.load(flags.dataset or recipe.datasets[0], flags.data_dir, fallback)
+    name = flags.dataset or (recipe.datasets[0] if recipe.datasets else "none")
+    loaded = data.load(name, flags.data_dir, fallback)
     for notice in loaded.notices:
         console.print(f"[bold reverse] ! [/] [bold]{notice}[/]", highlight=False)
     if existing.exists() and not flags.fresh:
         with _hint("; move it away, or replace it with --fresh"):
             results.read_results(existing, recipe.name)
+    config = _on_dataset(recipe, preset, config, loaded.name)
     made = _writable(out)
     plan = Plan(
         recipe=recipe,
@@ -156,6 +160,17 @@ def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
     return preset, parsed.flags, parsed.knobs
 
 
+def _on_dataset(recipe: Recipe, preset: str, config: Any, dataset: str) -> Any:
+    """The knobs that nobody changed take the values that the recipe wants on this data set."""
+    usual, wanted = recipe.knobs(preset), recipe.knobs(preset, dataset)
+    untouched = {
+        knob.name: getattr(wanted, knob.name)
+        for knob in dataclasses.fields(config)
+        if getattr(config, knob.name) == getattr(usual, knob.name)
+    }
+    return dataclasses.replace(config, **untouched)
+
+
 def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
     """Raises UsageError for a number that makes no sense, or a data set the recipe does not take."""
     for name in ("seeds", "jobs"):
@@ -164,7 +179,7 @@ def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
             raise UsageError(f"--{name}: expected a whole number of at least 1, received {value}")
     if flags.dataset is not None and flags.dataset not in recipe.datasets:
         raise UsageError(
-            f"--dataset: expected {' or '.join(recipe.datasets)}, received {flags.dataset}"
+            f"--dataset: expected {' or '.join(recipe.datasets) or 'none'}, received {flags.dataset}"
         )
     check_knobs(config)
 
@@ -287,42 +302,49 @@ def _tell(report: experiment.Report, plan: Plan, console: Console, seconds: floa
     """What a person reads at the end: the table, where the files are, and what is missing."""
     if report.results is not None:
         console.print(claims_table(report.results))
-        for claim in report.results.content["claims"]:
-            if claim["holds"] is None:
-                console.print(
-                    f"not judged: {claim['name']} ({claim['why']})", style="dim", highlight=False
-                )
+        unjudged = [c["why"] for c in report.results.content["claims"] if c["holds"] is None]
+        for why in dict.fromkeys(unjudged):
+            console.print(f"{unjudged.count(why)} not judged: {why}", highlight=False)
         picture = plan.out / f"{plan.recipe.name}.png"
         console.print(f"results  {plan.out / 'results.json'}", highlight=False)
-        console.print(f"figure   {picture}", highlight=False)
+        if picture.exists():
+            console.print(f"figure   {picture}", highlight=False)
     for (arm, seed), why in report.missing.items():
         console.print(f"[bold]missing: {arm}, seed {seed}: {why}[/]", highlight=False)
     if report.missing:
         console.print("What is finished is kept; the same command trains the rest.")
     kept = f", {report.kept} of {len(plan.runs)} runs kept from before" if report.kept else ""
-    console.print(f"{seconds:.0f} s{kept}", highlight=False)
+    console.print(f"time     {seconds:.0f} s{kept}", highlight=False)
 
 
 def claims_table(found: Results) -> Table:
     """The claims with what was published, what was measured, and the verdict."""
     content = found.content
-    table = Table(
-        title=f"{content['recipe']} on {content['dataset']['name']}", title_justify="left"
-    )
-    for column in ("claim", "published", "measured", "95 % interval", "expected", "verdict"):
-        table.add_column(
-            column, justify="left" if column in ("claim", "verdict", "expected") else "right"
-        )
+    table = Table(title=found.titled(content["recipe"]), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("claim", ratio=1)
+    for column in ("published", "measured", "expected"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     verdicts = {True: "[green]holds[/]", False: "[bold red]FAILS[/]", None: "[dim]not judged[/]"}
     for claim in content["claims"]:
-        measured = claim.get("measured")
         published = claim.get("published")
         table.add_row(
             claim["name"],
-            "" if published is None else f"{published:g}",
-            f"{measured['mean']:.4g} +- {measured['std']:.2g}" if measured else "",
-            "{:.4g} .. {:.4g}".format(*measured["ci95"]) if measured and measured["n"] > 1 else "",
+            "" if published is None else f"{published:.4g}",
+            _measured(claim),
             claim.get("expected", ""),
             verdicts[claim["holds"]],
         )
     return table
+
+
+def _measured(claim: Any) -> str:
+    """A band's mean and deviation over seeds; an effect's mean and 95 % interval."""
+    if "measured" not in claim:
+        return ""
+    measured = claim["measured"]
+    if measured["n"] == 1:
+        return f"{measured['mean']:.4g}"
+    if claim["kind"] == "effect":
+        return "{:.4g} ({:.4g} .. {:.4g})".format(measured["mean"], *measured["ci95"])
+    return f"{measured['mean']:.4g} ± {measured['std']:.2g}"

@@ -60,7 +60,7 @@ PUBLIC = {
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     ),
 }
-NAMES = (*PUBLIC, "digits")
+NAMES = (*PUBLIC, "digits", "none")
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,6 @@ class Dataset:
     sha256: str
     notices: tuple[str, ...] = ()
 
-    @property
-    def classes(self) -> int:
-        return int(self.train.labels.max()) + 1
-
 
 def unit(images: np.ndarray) -> np.ndarray:
     """uint8 images in 0..255 -> float32 in [0, 1], as `common.training` does in its compiled step."""
@@ -109,7 +105,8 @@ def load(name: str, data_dir: str | Path | None = None, fallback: str | None = N
     """Loads a data set by name.
 
     Args:
-        name: `mnist`, `cifar10` (TensorFlow Datasets) or `digits` (bundled with scikit-learn).
+        name: `mnist`, `cifar10` (TensorFlow Datasets), `digits` (bundled with scikit-learn), or
+            `none` for a recipe that needs no images.
         data_dir: the folder that holds NAME/VERSION/dataset_info.json. If given, only it is used.
         fallback: the data set to use where `name` is not to be had and `data_dir` is not given;
             the result then carries that name, and says so in its notices.
@@ -120,6 +117,9 @@ def load(name: str, data_dir: str | Path | None = None, fallback: str | None = N
     """
     if name == "digits":
         return _digits()
+    if name == "none":
+        empty = Split(np.zeros((0, 0, 0, 1), np.uint8), np.zeros(0, np.int32))
+        return Dataset(name, empty, empty, "not needed", checksum((empty.images, empty.labels)))
     if name not in PUBLIC:
         raise DataError(f"expected one of the data sets {', '.join(NAMES)}; received: {name}")
     notices: list[str] = []

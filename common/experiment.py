@@ -60,7 +60,8 @@ class Recipe:
     """One technique: the variants compared, how to train one, and what is claimed of the results.
 
     `train(run, arm)` trains one arm on one seed; it and `config` must be importable by name. `plot`
-    draws from the results alone. `smoke` and `paper` are the knobs that those presets change.
+    draws from the results alone. `smoke` and `paper` are the knobs that those presets change;
+    `digits` those that change on that smaller data set.
     """
 
     about: str
@@ -71,6 +72,7 @@ class Recipe:
     plot: Callable[[Results], Figure]
     smoke: Mapping[str, Any]
     paper: Mapping[str, Any]
+    digits: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
     datasets: tuple[str, ...] = ("mnist", "digits")
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
@@ -83,9 +85,12 @@ class Recipe:
     def name(self) -> str:
         return self.file.stem
 
-    def knobs(self, preset: str) -> Any:
-        """The config of a preset: `default`, `smoke` or `paper`."""
-        return self.config(**{"default": {}, "smoke": self.smoke, "paper": self.paper}[preset])
+    def knobs(self, preset: str, dataset: str = "") -> Any:
+        """The config of a preset (`default`, `smoke` or `paper`) on a data set."""
+        changed = {"default": {}, "smoke": self.smoke, "paper": self.paper}[preset]
+        if dataset == "digits":
+            changed = {**self.digits, **changed}
+        return self.config(**changed)
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,9 @@ def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:
     if set(found.content["arms"]) != set(recipe.arms):
         return None
     file = out / f"{recipe.name}.png"
-    results.write_whole(file, figures.png(recipe.plot(found)))
+    with figures.style():
+        picture = figures.png(recipe.plot(found))
+    results.write_whole(file, picture)
     return file
 
 
@@ -295,7 +302,7 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
         why_not = f"{len(missing)} of {len(plan.runs)} runs are missing"
     elif plan.preset == "smoke":
         why_not = "a smoke run shows nothing"
-    elif plan.config != plan.recipe.knobs(plan.preset):
+    elif plan.config != plan.recipe.knobs(plan.preset, plan.data.name):
         why_not = "the knobs differ from the preset's"
     metric = Results(content).metric
     setting = plan.data.name + (" --paper" if plan.preset == "paper" else "")
@@ -311,5 +318,8 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
             for claim in plan.recipe.claims
         ]
     else:
-        content["claims"] = [claims.judge(c, metric, setting, why_not) for c in plan.recipe.claims]
+        applies = plan.data.name in ("none", *plan.recipe.datasets[:1])
+        content["claims"] = [
+            claims.judge(claim, metric, setting, why_not, applies) for claim in plan.recipe.claims
+        ]
     return content

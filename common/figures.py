@@ -5,6 +5,7 @@ Everything here takes arrays and draws; nothing trains or reads files.
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import matplotlib
@@ -31,13 +32,16 @@ STYLE = {
 }
 
 
+def style() -> contextlib.AbstractContextManager:
+    """Draw and save figures within this context: type and colours for a lecture hall."""
+    return matplotlib.rc_context(STYLE)
+
+
 def panels(title: str, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     """A figure of 1600 x 1000 pixels and its axes (rows, columns)."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(16, 10), dpi=100, layout="constrained")
-        figure.suptitle(title)
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, axes
+    figure = Figure(figsize=(16, 10), dpi=100, layout="constrained")
+    figure.suptitle(title)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
@@ -45,6 +49,12 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+
+
+def legend(axes: Axes) -> None:
+    """Explains the lines, if one was drawn."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
 
 
 def curve(
@@ -62,19 +72,21 @@ def curve(
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 
-def published(axes: Axes, value: float, name: str) -> None:
-    """A published value as a dashed line across the panel."""
-    axes.axhline(value, color=GREY, linestyle="--", linewidth=2, label=name)
-
-
-def published_points(axes: Axes, x: list[float], y: list[float], name: str) -> None:
-    """Published points of a curve as a dashed line with marks."""
-    axes.plot(x, y, color=GREY, linestyle="--", linewidth=2, marker="o", markersize=8, label=name)
+def points(
+    axes: Axes,
+    x: list[float],
+    y: list[float],
+    name: str | None = None,
+    color: str = GREY,
+    joined: bool = False,
+) -> None:
+    """Published values as marks, joined by a dashed line where they are points of one curve."""
+    line = "--" if joined else ""
+    axes.plot(x, y, color=color, linestyle=line, linewidth=2, marker="o", markersize=9, label=name)
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file's content."""
+    """The figure as the content of a PNG file."""
     stream = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(stream, format="png")
+    figure.savefig(stream, format="png")
     return stream.getvalue()

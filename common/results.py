@@ -39,6 +39,13 @@ class Results:
     def dataset(self) -> str:
         return self.content["dataset"]["name"]
 
+    def titled(self, topic: str) -> str:
+        """A figure's title: the topic, the data set and how many seeds were run."""
+        seeds = max(len(arm["seeds"]) for arm in self.content["arms"].values())
+        name = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "scikit-learn's digits"}
+        dataset = name.get(self.dataset, self.dataset)
+        return f"{topic} ({dataset}, {seeds} seed{'s' * (seeds > 1)})"
+
     def metric(self, name: str) -> np.ndarray:
         """`arm/metric` -> one value a seed, (seeds,)."""
         arm, _, metric = name.partition("/")

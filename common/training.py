@@ -68,7 +68,7 @@ def fit(
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
     x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     _build(model, x, y)
-    train = _program(model, model.train_step, batch_size)
+    train = _program(model, model.train_step, batch_size, x, y, order(seed, 0, len(x)))
     watched = _watched(model, validation_data)
 
     callback_list = keras.callbacks.CallbackList(
@@ -85,7 +85,7 @@ def fit(
     for epoch in range(epochs):
         callback_list.on_epoch_begin(epoch)
         callback_list.on_train_batch_begin(0)
-        logs = _numbers(train(x, y, order(seed, epoch, len(x))))
+        logs = _numbers(train(x, y, tf.constant(order(seed, epoch, len(x)))))
         callback_list.on_train_batch_end(last_step, logs)
         for prefix, evaluation in watched.items():
             logs |= {f"{prefix}_{name}": value for name, value in evaluation().items()}
@@ -108,7 +108,7 @@ def evaluate(
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
     x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     _build(model, x, y)
-    return _numbers(_program(model, model.test_step, batch_size)(x, y))
+    return _numbers(_program(model, model.test_step, batch_size, x, y)(x, y))
 
 
 def order(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -139,8 +139,10 @@ def _build(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> None:
     model.compute_metrics(some_x, some_y, outputs)
 
 
-def _program(model: keras.Model, step: Callable, batch_size: int) -> Callable:
-    """(x, y[, order]) -> metrics of one pass in mini-batches, as one compiled function."""
+def _program(
+    model: keras.Model, step: Callable, batch_size: int, *example: tf.Tensor | np.ndarray
+) -> Callable:
+    """(x, y[, order]) -> metrics of one pass in mini-batches, compiled for arguments like these."""
 
     def run(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         n = x.shape[0]
@@ -165,7 +167,8 @@ def _program(model: keras.Model, step: Callable, batch_size: int) -> Callable:
             batch(n - rest, rest)
         return model.get_metrics_result()
 
-    return tf.function(run, jit_compile=compiles_with_xla(model), autograph=False)
+    compiled = tf.function(run, jit_compile=compiles_with_xla(model), autograph=False)
+    return compiled.get_concrete_function(*map(tf.convert_to_tensor, example))
 
 
 def _rows(tensor: tf.Tensor, start: tf.Tensor | int, size: int) -> tf.Tensor:
@@ -180,10 +183,10 @@ def _watched(
     if validation_data is None:
         return {}
     sets = validation_data if isinstance(validation_data, Mapping) else {"val": validation_data}
-    program = _program(model, model.test_step, EVALUATION_BATCH)
 
     def evaluation(x: np.ndarray, y: np.ndarray) -> Callable[[], dict[str, float]]:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        program = _program(model, model.test_step, EVALUATION_BATCH, x, y)
         return lambda: _numbers(program(x, y))
 
     return {prefix: evaluation(*examples) for prefix, examples in sets.items()}
