@@ -20,8 +20,8 @@ class Band:
     """The mean of a metric over seeds lies in [low, high].
 
     `bands` gives [low, high] by the preset and data set it was measured for: `"mnist"` at the
-    default budget, `"mnist --paper"` under that flag. Elsewhere the claim is not judged. `published`
-    is the figure in `source`, None where the recipe's own regression band is all there is.
+    default budget, `"mnist --paper"` under that flag. Elsewhere the claim is not judged.
+    `published` is the figure in `source`, None where it is a regression band of our own.
     """
 
     name: str
@@ -47,19 +47,18 @@ class Effect:
     """Metric `larger` exceeds metric `smaller` by more than `more_than`, paired over seeds.
 
     Holds if the whole 95 % confidence interval of the mean difference lies above `more_than`: the
-    paired t-interval (`scipy.stats.ttest_rel`). With `ratio`, of larger / smaller instead, by the
-    same interval on the logarithms; `mean` is then the geometric mean. `settings` as for `Band`
-    limits it to some data sets; None judges it everywhere.
+    paired t-interval (that of `scipy.stats.ttest_rel`). With `ratio`, of larger / smaller instead,
+    by the same interval on the logarithms; `mean` is then the geometric mean. `more_than` is one
+    number for all data sets, or given by preset and data set as in `Band`.
     """
 
     name: str
     larger: str
     smaller: str
     source: str
-    more_than: float = 0.0
+    more_than: float | Mapping[str, float] = 0.0
     ratio: bool = False
     published: float | None = None
-    settings: tuple[str, ...] | None = None
     kind = "effect"
 
     def judge(self, metric: Metric, setting: str) -> dict[str, Any]:
@@ -71,13 +70,14 @@ class Effect:
             measured["mean"] = float(np.exp(measured["mean"]))
             measured["ci95"] = [float(np.exp(end)) for end in measured["ci95"]]
             measured["std"] = float(np.std(larger / smaller, ddof=1)) if len(larger) > 1 else 0.0
-        expected = f"> {self.more_than:g}"
-        verdict = {"measured": measured, "expected": expected}
-        if self.settings is not None and setting not in self.settings:
-            return verdict | {"holds": None, "why": f"not claimed for {setting}"}
+        by_setting = isinstance(self.more_than, Mapping)
+        more_than = self.more_than.get(setting) if by_setting else self.more_than
+        if more_than is None:
+            return {"measured": measured, "holds": None, "why": f"not claimed for {setting}"}
+        verdict = {"measured": measured, "expected": f"> {more_than:g}"}
         if measured["n"] < 2:
             return verdict | {"holds": None, "why": "a paired interval needs at least 2 seeds"}
-        return verdict | {"holds": bool(measured["ci95"][0] > self.more_than)}
+        return verdict | {"holds": bool(measured["ci95"][0] > more_than)}
 
 
 Claim = Band | Effect

@@ -36,6 +36,8 @@ HOLDS, FAILS, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class Flags:
+    """The flags that every recipe has; their comments are their help."""
+
     smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
     paper: bool = False  # the published protocol as written; may take hours
     seeds: int | None = None  # how many seeds, 0 to N-1
@@ -54,7 +56,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """Annotates a knob that may be as small as `low`, or lie in [low, below); others are positive."""
+    """Annotates a knob that may lie in [low, below); knobs without it must be positive."""
 
     low: float
     below: float = math.inf
@@ -172,15 +174,14 @@ def _on_dataset(recipe: Recipe, preset: str, config: Any, dataset: str) -> Any:
 
 
 def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
-    """Raises UsageError for a number that makes no sense, or a data set the recipe does not take."""
+    """Raises UsageError for a number that makes no sense or a data set not for this recipe."""
     for name in ("seeds", "jobs"):
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name}: expected a whole number of at least 1, received {value}")
     if flags.dataset is not None and flags.dataset not in recipe.datasets:
-        raise UsageError(
-            f"--dataset: expected {' or '.join(recipe.datasets) or 'none'}, received {flags.dataset}"
-        )
+        expected = " or ".join(recipe.datasets) or "none"
+        raise UsageError(f"--dataset: expected {expected}, received {flags.dataset}")
     check_knobs(config)
 
 

@@ -38,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """What `train` is given: the knobs, one seed, the data, and whom to tell how far it has come."""
+    """What `train` is given: the knobs, one seed, the data, and whom to tell how far it is."""
 
     config: Any
     seed: int
@@ -46,7 +46,7 @@ class Run:
     report: workers.Report = lambda done: None
 
     def watch(self, part: int = 1, of: int = 1) -> list[keras.callbacks.Callback]:
-        """Callbacks that show progress; a run that trains several nets says which `part` `of` all."""
+        """Callbacks that show progress; who trains several nets says which `part` `of` all."""
 
         def on_epoch_end(epoch: int, logs: Any) -> None:
             self.report((part - 1 + (epoch + 1) / callback.params["epochs"]) / of)
@@ -79,10 +79,12 @@ class Recipe:
 
     @property
     def file(self) -> Path:
+        """The recipe's source."""
         return Path(sys.modules[self.train.__module__].__file__)
 
     @property
     def name(self) -> str:
+        """The name by which it is called."""
         return self.file.stem
 
     def knobs(self, preset: str, dataset: str = "") -> Any:
@@ -129,6 +131,7 @@ class Plan:
         return self.out / "runs" / key.hexdigest()[:12]
 
     def file(self, arm: str, seed: int) -> Path:
+        """Where one finished run is kept."""
         return self.folder / f"{arm.replace('/', '-').replace(' ', '-')}.{seed}.json"
 
 

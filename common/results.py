@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 class UsageError(ValueError):
-    """Something the user asked for cannot be; the message is one line: expected ..., received ..."""
+    """What the user asked for cannot be; the message is one line: expected ..., received ..."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class Results:
 
     @property
     def config(self) -> Mapping[str, Any]:
+        """The knobs by name."""
         return self.content["config"]
 
     @property
     def dataset(self) -> str:
+        """The data set that was really used."""
         return self.content["dataset"]["name"]
 
     def titled(self, topic: str) -> str:
@@ -60,7 +62,7 @@ class Results:
 
 
 def read_results(file: Path, recipe: str) -> Results:
-    """Raises UsageError for a file that is missing, damaged, or not a results.json of this recipe."""
+    """Raises UsageError for a file that is missing, damaged, or not this recipe's results."""
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
@@ -97,6 +99,7 @@ def write_whole(file: Path, content: bytes) -> None:
 
 
 def versions() -> dict[str, str]:
+    """What the numbers may depend on."""
     found = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
     return {"python": platform.python_version(), **found}
 

@@ -35,8 +35,8 @@ def run(
     """Calls `work(task, report)` for every task, `jobs` at a time.
 
     With one job everything runs in this process. Otherwise in `jobs` spawned ones, each with its
-    share of the processor's cores; a task whose process dies is lost, the others go on. An exception
-    that a task raises stops what has not begun.
+    share of the processor's cores; a task whose process dies is lost, the others go on. An
+    exception that a task raises stops what has not begun.
 
     Args:
         tasks: by key; tasks and results are pickled.

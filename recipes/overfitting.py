@@ -154,11 +154,11 @@ CLAIMS = (
         1.2028,
     ),
     Effect(
-        "test cost ends at least 25 % above its lowest (ratio)",
+        "test cost at the end over its lowest (ratio)",
         larger="plain/final_cost",
         smaller="plain/lowest_cost",
         ratio=True,
-        more_than=1.25,
+        more_than={"mnist": 1.25, "digits": 1.1},
         published=1.7731 / 1.2028,
         source=NIELSEN,
     ),

@@ -122,7 +122,7 @@ CLAIMS = (
         source=f"{NIELSEN}, softmax",
     ),
     Effect(
-        "softmax learns as fast as cross-entropy: at most 3 points behind over 5 epochs",
+        "softmax keeps up with cross-entropy, at most 3 points behind over 5 epochs",
         larger="softmax/early_accuracy",
         smaller="cross-entropy/early_accuracy",
         more_than=-3,

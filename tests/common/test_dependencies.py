@@ -1,0 +1,57 @@
+"""The arrows of the house point one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = {
+    "claims": set(),
+    "data": set(),
+    "figures": set(),
+    "results": set(),
+    "training": set(),
+    "workers": set(),
+    "experiment": {"claims", "data", "figures", "results", "training", "workers"},
+    "command": {"data", "experiment", "results"},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names of everything that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide where they point"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def own(names: set[str], package: str) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
+
+
+MODULES = sorted(path.stem for path in (ROOT / "common").glob("*.py") if path.stem != "__init__")
+RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.py") if path.stem != "__init__")
+
+
+def test_every_module_has_its_place():
+    assert set(MODULES) == set(ALLOWED)
+    assert RECIPES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_common_points_inwards(module):
+    found = imports(ROOT / "common" / f"{module}.py")
+    assert own(found, "common") <= ALLOWED[module]
+    assert not own(found, "recipes")
+    assert not {name for name in found if name.startswith(("recipes", "tools", "tests"))}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_no_recipe_imports_another(recipe):
+    found = imports(recipe)
+    assert not {name for name in found if name.startswith(("recipes", "tools", "tests"))}

@@ -1,0 +1,29 @@
+import os
+
+import pytest
+
+import recipes  # noqa: F401  starts TensorFlow quietly
+from common import data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Tests neither read nor fill the user's cache of decoded data; they share one of their own."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.Dataset:
+    """The real data set; where it is not to be had the test says so and is skipped."""
+    try:
+        return data.load("mnist")
+    except data.DataError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> data.Dataset:
+    try:
+        return data.load("cifar10")
+    except data.DataError as error:
+        pytest.skip(str(error))
