@@ -51,10 +51,11 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def legend(axes: Axes) -> None:
-    """Explains the lines, if one was drawn."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+def legend(axes: Axes, marks: str | None = None) -> None:
+    """Explains the lines, and what `marks` in their colours are."""
+    if marks:
+        points(axes, [], [], marks)
+    axes.legend()
 
 
 def curve(

@@ -143,10 +143,9 @@ def plot(results: Results):
                 series = results.history(f"{arm}/{quantity} {start}")
                 figures.curve(panel, series, name, color, steps)
                 if quantity == "output":
-                    value = LAST_OUTPUTS[arm][column]
-                    figures.points(panel, [300], [value], color=color)
+                    figures.points(panel, [300], [LAST_OUTPUTS[arm][column]], color=color)
             panel.set_ylim(bottom=0)
-            figures.legend(panel)
+    figures.legend(axes[0, 0], "published, computed")
     return figure
 
 

@@ -1,0 +1,178 @@
+"""Every recipe, found by globbing: its shape, a smoke run, and its claims at the default budget."""
+
+import ast
+import dataclasses
+import importlib
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common import data
+from common.claims import Band, Effect
+from tools import catalog
+
+ROOT = Path(__file__).parents[2]
+NAMES = catalog.recipes()
+# What a reader who has read one recipe looks for in the next, in this order.
+ORDER = ["Config", "ARMS", "build_model", "train", "CLAIMS", "plot", "RECIPE"]
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """A recipe as a user starts it; warnings that would litter a user's screen are errors."""
+    return subprocess.run(
+        [sys.executable, "-m", f"recipes.{name}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def module(name: str):
+    return importlib.import_module(f"recipes.{name}")
+
+
+def test_there_are_recipes():
+    assert NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_reads_like_the_others(name):
+    source = (ROOT / "recipes" / f"{name}.py").read_text()
+    tree = ast.parse(source)
+    defined = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            defined.append(node.targets[0].id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.append(node.name)
+    assert [one for one in defined if one in ORDER] == ORDER
+    docstring = ast.get_docstring(tree)
+    assert "Source: " in docstring
+    assert "Differs from the source: " in docstring
+    assert catalog.duration(name)
+    assert len(catalog.headline(name)) <= 100
+    assert len(source.splitlines()) <= 190
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_knobs_are_few_and_explained(name):
+    recipe = module(name).RECIPE
+    knobs = dataclasses.fields(recipe.config)
+    assert 0 < len(knobs) < 10
+    source = recipe.file.read_text().splitlines()
+    for knob in knobs:
+        line = next(line for line in source if line.strip().startswith(f"{knob.name}: "))
+        assert " # " in line, f"{knob.name} lacks a comment"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_claims_speak_of_arms_and_data_sets_there_are(name):
+    recipe = module(name).RECIPE
+    assert recipe.claims
+    settings = [*(recipe.datasets or ["none"])]
+    settings += [f"{dataset} --paper" for dataset in settings]
+    for claim in recipe.claims:
+        metrics = [claim.metric] if isinstance(claim, Band) else [claim.larger, claim.smaller]
+        assert all(metric.partition("/")[0] in recipe.arms for metric in metrics)
+        assert claim.source
+        if isinstance(claim, Band):
+            assert set(claim.bands) <= set(settings)
+            assert all(low <= high for low, high in claim.bands.values())
+        else:
+            assert isinstance(claim, Effect)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke(name, tmp_path):
+    done = run(name, "--smoke", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    content = json.loads((tmp_path / "results.json").read_text())
+    recipe = module(name).RECIPE
+    assert content["recipe"] == name
+    assert set(content["arms"]) == set(recipe.arms)
+    assert len(content["claims"]) == len(recipe.claims)
+    assert all(claim["holds"] is None for claim in content["claims"])
+    picture = tmp_path / f"{name}.png"
+    assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1600, 1000)
+    picture.unlink()
+    again = run(name, "--replot", "--out", str(tmp_path))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert picture.exists()
+
+
+def settings() -> list[tuple[str, str]]:
+    return [
+        (name, dataset) for name in NAMES for dataset in module(name).RECIPE.datasets or ["none"]
+    ]
+
+
+@pytest.mark.parametrize(("name", "dataset"), settings())
+def test_claims_hold_at_the_default_budget(name, dataset, tmp_path):
+    """The regression test that guards a new TensorFlow."""
+    try:
+        data.load(dataset)
+    except data.DataError as error:
+        pytest.skip(str(error))
+    arguments = [] if dataset == "none" else ["--dataset", dataset]
+    done = run(name, *arguments, "--out", str(tmp_path))
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    claims = json.loads((tmp_path / "results.json").read_text())["claims"]
+    judged = [claim for claim in claims if claim["holds"] is not None]
+    assert judged
+    assert all(claim["holds"] for claim in judged)
+
+
+def test_the_same_command_gives_the_same_bits(tmp_path):
+    """Whether runs share a process, or are spread over two."""
+    contents = []
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs
+        done = run(
+            "overfitting",
+            "--dataset",
+            "digits",
+            "--epochs",
+            "3",
+            "--seeds",
+            "2",
+            "--jobs",
+            jobs,
+            "--out",
+            str(out),
+        )
+        assert done.returncode == 0, done.stderr
+        contents.append(json.loads((out / "results.json").read_text()))
+    one, two = ({**content, "seconds": None} for content in contents)
+    assert one == two
+
+
+def test_nothing_downloads_without_being_asked(tmp_path):
+    """With an empty home and no network the recipes on digits run all the same, and say so."""
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("TFDS_DATA_DIR", None)
+    code = (
+        "import recipes, sys; from common import data; data.PROBE_SECONDS = 0.01; "
+        "from recipes.overfitting import RECIPE; from common.command import main; "
+        "main(RECIPE, sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--smoke", "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NO MNIST TO BE HAD: RUNNING ON DIGITS INSTEAD" in done.stdout
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["dataset"]["name"] == "digits"
+    assert all(claim["published"] is None for claim in content["claims"])

@@ -1,0 +1,62 @@
+"""One neuron, and the three costs, against closed forms in float64."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recipes import slowdown, slowdown_net
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def slope(cost, y, z):
+    """dC/dz of one example by autodiff."""
+    z = tf.constant([z], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        value = cost(tf.constant([y], tf.float64), z)
+    return tape.gradient(value, z).numpy()[0]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-8, 8), st.floats(0, 1))
+def test_slopes_are_what_the_book_derives(z, y):
+    a = sigmoid(z)
+    quadratic = slope(slowdown.COSTS["quadratic"], [y], [z])
+    assert quadratic[0] == pytest.approx((a - y) * a * (1 - a), abs=1e-6)
+    entropy = slope(slowdown.COSTS["cross-entropy"], [y], [z])
+    assert entropy[0] == pytest.approx(a - y, abs=1e-6)
+
+
+def test_softmax_with_log_likelihood_has_the_same_slope():
+    z = np.random.default_rng(0).normal(size=10)
+    y = np.eye(10)[3]
+    found = slope(slowdown_net.COSTS["log-likelihood"], y, z)
+    a = np.exp(z) / np.exp(z).sum()
+    np.testing.assert_allclose(found, a - y, atol=1e-6)
+
+
+@pytest.mark.parametrize(("w", "b"), slowdown.STARTS.values())
+@pytest.mark.parametrize("arm", slowdown.ARMS)
+def test_published_outputs_follow_from_the_formulas(arm, w, b):
+    """The figures of the claims, computed again by hand."""
+    rate, outputs = slowdown.ARMS[arm]["rate"], []
+    for _ in range(300):
+        a = sigmoid(w + b)
+        gradient = a * a * (1 - a) if slowdown.ARMS[arm]["cost"] == "quadratic" else a
+        w, b = w - rate * gradient, b - rate * gradient
+        outputs.append(sigmoid(w + b))
+    start = 0 if (outputs[0] < 0.9) else 1
+    assert outputs[-1] == pytest.approx(slowdown.LAST_OUTPUTS[arm][start], abs=0.005)
+    if (arm, start) == ("quadratic", 1):
+        assert outputs[149] == pytest.approx(0.933, abs=0.001)
+
+
+def test_net_starts_alike_in_all_arms():
+    one, two = slowdown_net.build_model(5), slowdown_net.build_model(5)
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

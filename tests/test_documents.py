@@ -1,0 +1,52 @@
+"""README.md and docs/ tell what the recipes and their recorded results say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import catalog
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tables_are_fresh():
+    assert catalog.with_table(README) == README, "stale: run `make readme`"
+    assert (ROOT / "docs" / "results.md").read_text() == catalog.results_page()
+
+
+@pytest.mark.parametrize("name", catalog.recipes())
+def test_every_recipe_is_recorded(name):
+    content = catalog.recorded(name)
+    assert content is not None, f"run `make record-{catalog.target(name)}`"
+    assert content["preset"] == "default"
+    recipe = __import__(f"recipes.{name}", fromlist=["RECIPE"]).RECIPE
+    assert content["dataset"]["name"] == (*recipe.datasets, "none")[0]
+    assert [claim["name"] for claim in content["claims"]] == [c.name for c in recipe.claims]
+    assert (ROOT / "docs" / "figures" / f"{name}.png").stat().st_size < 300_000
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_commands_in_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in re.findall(r"make ([a-z][a-z-]*[a-z])\b", README):
+        if command.startswith("recipe-"):
+            assert command.removeprefix("recipe-").replace("-", "_") in catalog.recipes(), command
+        elif command.startswith("record-"):
+            assert "record-%:" in makefile
+        else:
+            assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
+
+
+def test_recorded_results_name_no_path_of_a_machine():
+    for file in (ROOT / "docs" / "results").glob("*.json"):
+        source = json.loads(file.read_text())["dataset"]["source"]
+        assert not source.startswith("/"), file

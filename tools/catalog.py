@@ -1,0 +1,181 @@
+"""The recipes as a list, and their recorded results as tables in README.md and docs/results.md.
+
+python -m tools.catalog list                 name, claim and time of each recipe
+python -m tools.catalog record NAME          run it afresh and keep its results in docs/
+python -m tools.catalog readme               write both tables anew from docs/results/
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / "recipes"
+DOCS = ROOT / "docs"
+BEGIN, END = "<!-- results: made by `make readme` -->", "<!-- end of results -->"
+
+
+def recipes() -> list[str]:
+    """Names of all recipes."""
+    return sorted(file.stem for file in RECIPES.glob("*.py") if file.stem != "__init__")
+
+
+def target(name: str) -> str:
+    """The make target's name of a recipe."""
+    return name.replace("_", "-")
+
+
+def headline(name: str) -> str:
+    """The first line of a recipe's docstring: its claim in one sentence."""
+    return ast.get_docstring(ast.parse((RECIPES / f"{name}.py").read_text())).splitlines()[0]
+
+
+def duration(name: str) -> str:
+    """How long a recipe takes, as its docstring says beside the command."""
+    source = (RECIPES / f"{name}.py").read_text()
+    return re.search(rf"make recipe-{target(name)} +(\S.*)", source).group(1)
+
+
+def recorded(name: str) -> dict[str, Any] | None:
+    """The results kept in docs/, None if there are none yet."""
+    file = DOCS / "results" / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def measured(claim: dict[str, Any]) -> str:
+    """Mean and spread over seeds, or mean and 95 % interval of an effect."""
+    found = claim["measured"]
+    if found["n"] == 1:
+        return f"{found['mean']:.4g}"
+    if claim["kind"] == "effect":
+        return "{:.4g} ({:.4g} to {:.4g})".format(found["mean"], *found["ci95"])
+    return f"{found['mean']:.4g} ± {found['std']:.2g}"
+
+
+def verdict(claim: dict[str, Any]) -> str:
+    """Whether a claim holds, in a word."""
+    return {True: "holds", False: "**fails**", None: "not judged"}[claim["holds"]]
+
+
+def published(claim: dict[str, Any]) -> str:
+    """The published figure, nothing if there is none."""
+    return "" if claim["published"] is None else f"{claim['published']:.4g}"
+
+
+def seeds(content: dict[str, Any]) -> int:
+    """How many seeds the results stand on."""
+    return max(len(arm["seeds"]) for arm in content["arms"].values())
+
+
+def readme_table() -> str:
+    """One row a recipe: its first claim stands for all, with how many of them hold."""
+    rows = [
+        "| recipe | claim | published | measured | seeds | claims that hold | time |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    hardware = set()
+    for name in recipes():
+        content = recorded(name)
+        link = f"[{target(name)}](recipes/{name}.py)"
+        if content is None:
+            rows.append(f"| {link} | {headline(name)} | | | | not recorded yet | |")
+            continue
+        first, held = content["claims"][0], [claim["holds"] for claim in content["claims"]]
+        hardware.add(content["hardware"])
+        rows.append(
+            f"| {link} | {first['name']} | {published(first)} | {measured(first)} "
+            f"| {seeds(content)} | [{held.count(True)} of {len(held)}](docs/results.md#{name}) "
+            f"| {content['seconds']:.0f} s |"
+        )
+    return "\n".join([*rows, "", f"Measured on: {'; '.join(sorted(hardware))}."])
+
+
+def results_page() -> str:
+    """docs/results.md: every claim of every recipe, with its figure."""
+    parts = ["# Results", "", "Made by `make readme` from `docs/results/`; do not edit."]
+    for name in recipes():
+        content = recorded(name)
+        if content is None:
+            continue
+        about = f"{content['dataset']['name']}, {seeds(content)} seeds, {content['seconds']:.0f} s"
+        versions = ", ".join(f"{key} {value}" for key, value in content["versions"].items())
+        parts += [
+            f"\n## {name}",
+            "",
+            headline(name),
+            "",
+            f"![{headline(name)}](figures/{name}.png)",
+            "",
+            f"{about} on {content['hardware']}; {versions}.",
+            "",
+            "| claim | published | measured | expected | verdict | source |",
+            "|---|---|---|---|---|---|",
+        ]
+        for claim in content["claims"]:
+            cells = (claim["name"], published(claim), measured(claim), claim["expected"])
+            parts.append(f"| {' | '.join(cells)} | {verdict(claim)} | {claim['source']} |")
+    return "\n".join(parts) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """README.md's text with the table between its marks made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{readme_table()}\n{END}{after}"
+
+
+def write_tables() -> None:
+    """Writes README.md and docs/results.md anew."""
+    readme = ROOT / "README.md"
+    readme.write_text(with_table(readme.read_text()))
+    (DOCS / "results.md").write_text(results_page())
+
+
+def record(name: str) -> int:
+    """Runs a recipe afresh at its default budget and keeps what it measured; its exit code."""
+    if name not in recipes():
+        known = ", ".join(target(each) for each in recipes())
+        print(f"expected one of the recipes: {known}; received: {target(name)}", file=sys.stderr)
+        return 2
+    code = subprocess.run([sys.executable, "-m", f"recipes.{name}", "--fresh"], cwd=ROOT).returncode
+    if code not in (0, 1):
+        return code
+    out = ROOT / "results" / name
+    content = json.loads((out / "results.json").read_text())
+    for arm in content["arms"].values():
+        del arm["history"]  # the figure shows it; the tables and comparisons need only the metrics
+    for folder in ("results", "figures"):
+        (DOCS / folder).mkdir(parents=True, exist_ok=True)
+    (DOCS / "results" / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    shutil.copyfile(out / f"{name}.png", DOCS / "figures" / f"{name}.png")
+    write_tables()
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; returns the exit code."""
+    match arguments:
+        case ["list"]:
+            width = max(len(target(name)) for name in recipes())
+            for name in recipes():
+                print(f"recipe-{target(name):{width}}  {headline(name)}")
+                print(f"{'':{width + 7}}  {duration(name)}")
+            return 0
+        case ["record", name]:
+            return record(name)
+        case ["readme"]:
+            write_tables()
+            return 0
+    print(f"expected list, record NAME or readme, received: {' '.join(arguments)}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
