@@ -31,15 +31,16 @@ class Band:
     published: float | None = None
     kind = "band"
 
-    def judge(self, metric: Metric, setting: str) -> dict[str, Any]:
-        """`measured`, `expected` and `holds` (None, with `why`, if there is no band for it)."""
-        values = metric(self.metric)
-        measured = summarize(values)
+    def measure(self, metric: Metric) -> dict[str, Any]:
+        """The mean over seeds, its deviation and interval."""
+        return summarize(metric(self.metric))
+
+    def verdict(self, measured: dict[str, Any], setting: str) -> dict[str, Any]:
+        """`expected` and `holds`; no `expected`, but a `why`, where nothing is claimed."""
         if setting not in self.bands:
-            return {"measured": measured, "holds": None, "why": f"no band for {setting}"}
+            return {"holds": None, "why": f"no band for {setting}"}
         low, high = self.bands[setting]
-        holds = bool(np.all(np.isfinite(values)) and low <= np.mean(values) <= high)
-        return {"measured": measured, "expected": f"{low:g} .. {high:g}", "holds": holds}
+        return {"expected": f"{low:g} .. {high:g}", "holds": low <= measured["mean"] <= high}
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,25 @@ class Effect:
     published: float | None = None
     kind = "effect"
 
-    def judge(self, metric: Metric, setting: str) -> dict[str, Any]:
-        """`measured`, `expected` and `holds` (None, with `why`, if it cannot be judged)."""
+    def measure(self, metric: Metric) -> dict[str, Any]:
+        """The mean paired difference or ratio, its deviation and interval."""
         larger, smaller = metric(self.larger), metric(self.smaller)
-        with np.errstate(all="ignore"):  # a value that is not finite is reported as a failure below
-            measured = summarize(np.log(larger / smaller) if self.ratio else larger - smaller)
-        if self.ratio:
-            measured["mean"] = float(np.exp(measured["mean"]))
-            measured["ci95"] = [float(np.exp(end)) for end in measured["ci95"]]
-            measured["std"] = float(np.std(larger / smaller, ddof=1)) if len(larger) > 1 else 0.0
+        if not self.ratio:
+            return summarize(larger - smaller)
+        with np.errstate(all="ignore"):  # a ratio that does not exist fails the claim
+            logs, ratios = summarize(np.log(larger / smaller)), summarize(larger / smaller)
+            ends = [float(np.exp(end)) for end in logs["ci95"]]
+            return ratios | {"mean": float(np.exp(logs["mean"])), "ci95": ends}
+
+    def verdict(self, measured: dict[str, Any], setting: str) -> dict[str, Any]:
+        """`expected` and `holds`; no `expected`, but a `why`, where nothing is claimed."""
         by_setting = isinstance(self.more_than, Mapping)
         more_than = self.more_than.get(setting) if by_setting else self.more_than
         if more_than is None:
-            return {"measured": measured, "holds": None, "why": f"not claimed for {setting}"}
-        verdict = {"measured": measured, "expected": f"> {more_than:g}"}
+            return {"holds": None, "why": f"not claimed for {setting}"}
         if measured["n"] < 2:
-            return verdict | {"holds": None, "why": "a paired interval needs at least 2 seeds"}
-        return verdict | {"holds": bool(measured["ci95"][0] > more_than)}
+            return {"holds": None, "why": "a paired interval needs at least 2 seeds"}
+        return {"expected": f"> {more_than:g}", "holds": measured["ci95"][0] > more_than}
 
 
 Claim = Band | Effect
@@ -111,8 +114,11 @@ def judge(
     With `why_not` it is left unjudged for that reason; on another data set than the published one
     `published` is left out.
     """
-    verdict = claim.judge(metric, setting)
-    if why_not is not None:
-        verdict |= {"holds": None, "why": why_not}
-    about = {"name": claim.name, "kind": claim.kind, "source": claim.source}
-    return about | {"published": claim.published if published_applies else None} | verdict
+    entry = {"name": claim.name, "kind": claim.kind, "source": claim.source}
+    entry["published"] = claim.published if published_applies else None
+    try:
+        entry["measured"] = claim.measure(metric)
+    except KeyError:  # an arm that is not trained in this setting
+        return entry | {"holds": None, "why": f"not trained for {setting}"}
+    entry |= claim.verdict(entry["measured"], setting)
+    return entry | ({"holds": None, "why": why_not} if why_not is not None else {})

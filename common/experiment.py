@@ -61,7 +61,8 @@ class Recipe:
 
     `train(run, arm)` trains one arm on one seed; it and `config` must be importable by name. `plot`
     draws from the results alone. `smoke` and `paper` are the knobs that those presets change;
-    `digits` those that change on that smaller data set.
+    `digits` those that change on that smaller data set. `applies(arm, preset, data set)` says which
+    arms are trained there, if not all.
     """
 
     about: str
@@ -75,6 +76,7 @@ class Recipe:
     digits: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
     datasets: tuple[str, ...] = ("mnist", "digits")
+    applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
     @property
@@ -94,6 +96,10 @@ class Recipe:
             changed = {**self.digits, **changed}
         return self.config(**changed)
 
+    def arms_for(self, preset: str, dataset: str) -> list[str]:
+        """The arms that are trained under a preset on a data set."""
+        return [name for name, arm in self.arms.items() if self.applies(arm, preset, dataset)]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -112,7 +118,8 @@ class Plan:
     @property
     def runs(self) -> list[tuple[str, int]]:
         """(arm, seed), seed by seed, so that an interrupted experiment holds whole comparisons."""
-        return [(arm, seed) for seed in range(self.seeds) for arm in self.recipe.arms]
+        arms = self.recipe.arms_for(self.preset, self.data.name)
+        return [(arm, seed) for seed in range(self.seeds) for arm in arms]
 
     @property
     def folder(self) -> Path:
@@ -201,7 +208,7 @@ def _conclude(plan: Plan, finished: dict, deaths: Mapping, kept: int, seconds: f
 
 def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:
     """Draws the recipe's figure from its results; None if they lack a whole arm."""
-    if set(found.content["arms"]) != set(recipe.arms):
+    if set(found.content["arms"]) != set(recipe.arms_for(found.content["preset"], found.dataset)):
         return None
     file = out / f"{recipe.name}.png"
     with figures.style():
@@ -290,8 +297,8 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
             "name": plan.data.name,
             "source": plan.data.source,
             "sha256": plan.data.sha256,
-            "n_train": len(plan.data.train),
-            "n_validation": 0,
+            "n_train": getattr(plan.config, "n_train", len(plan.data.train)),
+            "n_validation": getattr(plan.config, "n_validation", 0),
             "n_test": len(plan.data.test),
         },
         "arms": arms,

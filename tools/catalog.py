@@ -51,6 +51,8 @@ def recorded(name: str) -> dict[str, Any] | None:
 
 def measured(claim: dict[str, Any]) -> str:
     """Mean and spread over seeds, or mean and 95 % interval of an effect."""
+    if "measured" not in claim:
+        return ""
     found = claim["measured"]
     if found["n"] == 1:
         return f"{found['mean']:.4g}"
@@ -119,7 +121,7 @@ def results_page() -> str:
             "|---|---|---|---|---|---|",
         ]
         for claim in content["claims"]:
-            cells = (claim["name"], published(claim), measured(claim), claim["expected"])
+            cells = (claim["name"], published(claim), measured(claim), claim.get("expected", ""))
             parts.append(f"| {' | '.join(cells)} | {verdict(claim)} | {claim['source']} |")
     return "\n".join(parts) + "\n"
 
