@@ -58,7 +58,7 @@ lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check .
 
 bench: $(INSTALLED) $(VENV)/.installed-bench
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.small_steps
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks
 
 $(VENV)/.installed-bench: requirements-bench.txt $(INSTALLED)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt

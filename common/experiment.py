@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -121,9 +122,12 @@ class Plan:
         arms = self.recipe.arms_for(self.preset, self.data.name)
         return [(arm, seed) for seed in range(self.seeds) for arm in arms]
 
-    @property
+    @functools.cached_property
     def folder(self) -> Path:
-        """Where finished runs are kept: one folder for all that may share them."""
+        """Where finished runs are kept: one folder for all that may share them.
+
+        Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
+        """
         sources = [self.recipe.file, Path(training.__file__), Path(data.__file__)]
         depends_on = {
             "schema": results.SCHEMA,

@@ -9,7 +9,7 @@ overfitting begins? Each stops the training here when it has not improved on val
 Differs from the source: the book stops by eye. Validation images are the training images that
 follow the first 1,000; the test images only measure.
 
-    make recipe-early-stopping          about a minute on 2 cores
+    make recipe-early-stopping          about two minutes on 2 cores
 """
 
 from dataclasses import dataclass
@@ -113,20 +113,63 @@ def train(run: Run, arm: dict) -> Outcome:
     return Outcome(metrics, curves)
 
 
-CLAIMS = ()
+def effect(name: str, larger: str, smaller: str, more_than, ratio=False, published=None) -> Effect:
+    return Effect(name, larger, smaller, NIELSEN, more_than, ratio, published)
+
+
+COST, ACCURACY = "validation cost", "validation accuracy"
+# Thresholds follow 12 seeds, whose means stand before each, on MNIST and digits. Where digits has
+# none, it does not hold there: their validation accuracy stops improving before the cost does.
+CLAIMS = (
+    Band(  # 44.8 +- 2.3, 68.9 +- 12.7; the claim on MNIST is: within the first 60
+        "epochs until the validation cost stops the training",
+        f"{COST}/epochs",
+        {"mnist": (1, 60), "digits": (30, 108)},
+        NIELSEN,
+    ),
+    # 8.9, 5.9
+    effect(
+        "budget over that (ratio)", "none/epochs", f"{COST}/epochs", {"mnist": 5, "digits": 4}, True
+    ),
+    effect(  # 1.43, 1.26; in the book the cost ends at 1.47 times its lowest
+        "test cost without a stop over that with it (ratio)",
+        "none/test_cost",
+        f"{COST}/test_cost",
+        {"mnist": 1.25, "digits": 1.1},
+        ratio=True,
+        published=1.7731 / 1.2028,
+    ),
+    effect(  # 36
+        "accuracy turns later than cost (epochs)",
+        f"{ACCURACY}/best_epoch",
+        f"{COST}/best_epoch",
+        {"mnist": 0},
+    ),
+    effect(  # 2.10, 1.28
+        "test accuracy that stopping by the cost gives away (points)",
+        "none/peak_accuracy",
+        f"{COST}/test_accuracy",
+        {"mnist": 1, "digits": 0.5},
+    ),
+    effect(  # -1.00, -1.67
+        "stopping by the accuracy loses at most 1.5 (points)",
+        f"{ACCURACY}/test_accuracy",
+        "none/peak_accuracy",
+        {"mnist": -1.5, "digits": -3},
+    ),
+    # 320, 342
+    effect("and saves over 200 epochs", "none/epochs", f"{ACCURACY}/epochs", 200),
+)
 
 
 def plot(results: Results):
     figure, axes = figures.panels(results.titled("Early stopping on 1,000 images"), 1, 2)
-    for panel, series, unit in zip(
-        axes[0], ("test_cost", "test_accuracy"), ("test cost", "test accuracy (%)"), strict=True
-    ):
+    for panel, series in zip(axes[0], ("test_cost", "test_accuracy"), strict=True):
+        unit = "test cost" if series == "test_cost" else "test accuracy (%)"
         figures.label(panel, "", "epoch", unit)
         curve = results.history(f"none/{series}")
         figures.curve(panel, curve, "no stop: mean and deviation over seeds", figures.GREY)
-        for color, arm in zip(
-            figures.COLORS, ("validation cost", "validation accuracy"), strict=False
-        ):
+        for color, arm in zip(figures.COLORS, (COST, ACCURACY), strict=False):
             x, y = results.metric(f"{arm}/best_epoch"), results.metric(f"{arm}/{series}")
             figures.points(panel, x, y, f"kept by {arm}, each seed", color)
             last = results.metric(f"{arm}/epochs").mean()
@@ -137,17 +180,10 @@ def plot(results: Results):
     return figure
 
 
+SMOKE = {"epochs": 2, "n_train": 200, "n_validation": 50}
+DIGITS = {"n_validation": 297}
 RECIPE = Recipe(
-    __doc__,
-    Config,
-    ARMS,
-    train,
-    CLAIMS,
-    plot,
-    smoke={"epochs": 2, "n_train": 200, "n_validation": 50},
-    paper={},
-    digits={"n_validation": 297},
-    seeds=5,
+    __doc__, Config, ARMS, train, CLAIMS, plot, smoke=SMOKE, paper={}, digits=DIGITS, seeds=12
 )
 
 if __name__ == "__main__":

@@ -1,44 +1,25 @@
 """Seconds of a small training step: plain Keras, PyTorch, NumPy by hand, and `common.training`.
 
-The overfitting recipe's protocol (784-30-10, sigmoid, batch 10, 1,000 images) in one process and
-one thread. Every round runs all of them in turn; ratios are taken within a round, because the
-machine's speed drifts. `make bench` prints the table and writes docs/benchmarks.md.
+The overfitting recipe's protocol: 784-30-10, sigmoid, batch 10, 1,000 images.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import keras
 import numpy as np
-import tensorflow as tf
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from common import data, results, training
+from common import data, training
+from common.experiment import Run
 from recipes.overfitting import RECIPE, build_model, cross_entropy
+from tests.benchmarks.timing import Clock, compare
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-ROUNDS, EPOCHS, N, BATCH, RATE = 5, 6, 1_000, 10, 0.5
+EPOCHS, N, BATCH, RATE = 6, 1_000, 10, 0.5
 STEPS = N // BATCH
-
-
-class Clock(keras.callbacks.Callback):
-    """Notes when each epoch ends; the first epoch, which compiles, is not counted."""
-
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.ends.append(time.perf_counter())
-
-    def step_seconds(self) -> float:
-        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1) / STEPS
 
 
 def ours(images: np.ndarray, targets: np.ndarray) -> float:
@@ -54,7 +35,7 @@ def ours(images: np.ndarray, targets: np.ndarray) -> float:
         epochs=10 * EPOCHS,
         callbacks=[clock],
     )
-    return clock.step_seconds()
+    return clock.epoch_seconds() / STEPS
 
 
 def plain_fit(images: np.ndarray, targets: np.ndarray) -> float:
@@ -62,7 +43,7 @@ def plain_fit(images: np.ndarray, targets: np.ndarray) -> float:
     model.compile(keras.optimizers.SGD(RATE), cross_entropy, metrics=["accuracy"])
     x = data.unit(images)
     model.fit(x, targets, batch_size=BATCH, epochs=EPOCHS, callbacks=[clock], verbose=0)
-    return clock.step_seconds()
+    return clock.epoch_seconds() / STEPS
 
 
 def pytorch(images: np.ndarray, targets: np.ndarray) -> float:
@@ -88,7 +69,7 @@ def pytorch(images: np.ndarray, targets: np.ndarray) -> float:
             correct += (logits.argmax(1) == y[rows].argmax(1)).sum()
         float(total), int(correct)
         clock.on_epoch_end(epoch)
-    return clock.step_seconds()
+    return clock.epoch_seconds() / STEPS
 
 
 def numpy_by_hand(images: np.ndarray, targets: np.ndarray) -> float:
@@ -112,7 +93,7 @@ def numpy_by_hand(images: np.ndarray, targets: np.ndarray) -> float:
             w1 -= RATE * (x.T @ hidden_delta)
             b1 -= RATE * hidden_delta.sum(0)
         clock.on_epoch_end(epoch)
-    return clock.step_seconds()
+    return clock.epoch_seconds() / STEPS
 
 
 CONTENDERS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -123,65 +104,22 @@ CONTENDERS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def spread(values: list[float]) -> str:
-    return f"{min(values):.3g} / {statistics.median(values):.3g} / {max(values):.3g}"
-
-
 def whole_protocol(dataset: data.Dataset) -> float:
     """Seconds of one seed of the recipe: 400 epochs, all test images evaluated after each."""
-    from common.experiment import Run
-
     began = time.perf_counter()
     RECIPE.train(Run(RECIPE.config(), 0, dataset), {})
     return time.perf_counter() - began
 
 
-def main() -> None:
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    torch.set_num_threads(1)
+def measure() -> str:
+    """The section of docs/benchmarks.md."""
     dataset = data.load("mnist", fallback="digits")
     images = dataset.train.images[:N]
     targets = keras.utils.to_categorical(dataset.train.labels[:N], 10)
-    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    for _ in range(ROUNDS):
-        for name, contender in CONTENDERS.items():
-            seconds[name].append(contender(images, targets))
-    mine = seconds["common.training.fit"]
-    columns = ("a step of 10 images", "microseconds (min / median / max)", "times ours")
-    rows = [
-        (
-            name,
-            spread([1e6 * s for s in found]),
-            spread([f / m for f, m in zip(found, mine, strict=True)]),
-        )
-        for name, found in seconds.items()
-    ]
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=110).print(table)
-    protocol = (
-        f"One seed of the overfitting recipe on {dataset.name} (400 epochs, {len(dataset.test):,} "
-        f"test images after each), one thread: {whole_protocol(dataset):.1f} s."
+    work = {name: partial(way, images, targets) for name, way in CONTENDERS.items()}
+    table = compare("a step of 10 images", "microseconds", work, scale=1e6)
+    return (
+        f"## Small steps\n\nThe overfitting recipe's net: 784-30-10, sigmoid, 1,000 images.\n\n"
+        f"{table}\n\nOne seed of the recipe on {dataset.name} (400 epochs, {len(dataset.test):,} "
+        f"test images after each): {whole_protocol(dataset):.1f} s.\n"
     )
-    print(protocol)
-    versions = results.versions() | {"torch": torch.__version__}
-    text = [
-        "# Benchmarks",
-        "",
-        "Made by `make bench`; ratios are of one round of one process, over "
-        f"{ROUNDS} rounds (min / median / max), in one thread.",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-        protocol,
-        "",
-        f"{results.hardware()}; {', '.join(f'{k} {v}' for k, v in versions.items())}.",
-    ]
-    results.write_whole(PAGE, ("\n".join(text) + "\n").encode())
-
-
-if __name__ == "__main__":
-    main()

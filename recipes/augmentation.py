@@ -1,0 +1,209 @@
+"""Bending the training images a little, anew in every epoch, lowers the error on others.
+
+Source: Simard, Steinkraus & Platt, Best practices for convolutional neural networks (ICDAR 2003):
+MNIST error of a dense net (%) 1.6 without, 1.1 with affine, 0.7 with elastic distortions (sigma
+about 4, alpha about 34). Nielsen, Neural Networks and Deep Learning (2015), chapter 6: shifts by
+one pixel lift a conv net from 99.23 to 99.37 %.
+
+Differs from the source: few images and small nets, where the effect is larger; --paper shows
+them ten times as many images, and the conv net the 10,000 too. Every distortion is a field of displacements through which the
+image is sampled once, bilinearly, in the compiled step: Keras's own layers would sample it once for
+each of rotation, scale, shear and shift, and blur it; their elastic layer has other parameters.
+
+    make recipe-augmentation          about two minutes on 2 cores
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import keras
+import numpy as np
+from keras import ops
+
+from common import figures
+from common.claims import Band, Effect
+from common.command import AtLeast, main
+from common.experiment import Outcome, Recipe, Run
+from common.results import Results
+from common.training import fit
+
+SIMARD = "Simard et al. 2003"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The knobs of this recipe."""
+
+    turn: Annotated[float, AtLeast(0)] = 10.0  # affine: largest rotation and shear (degrees)
+    scale: Annotated[float, AtLeast(0, below=1)] = 0.1  # affine: largest change of size (share)
+    shift: Annotated[float, AtLeast(0)] = 1.0  # affine: largest shift in each direction (pixels)
+    sigma: float = 4.0  # elastic: how far displacements hang together (pixels)
+    alpha: Annotated[float, AtLeast(0)] = 34.0  # elastic: strength of the displacements
+    images_seen: int = 80_000  # images shown to a dense net, however few are different
+    batch_size: int = 20  # images in a mini-batch
+
+
+KINDS = ("none", "shifts", "affine", "elastic")
+ARMS = {
+    f"{net} {n} {kind}": {"net": net, "n": n, "kind": kind}
+    for net, n in (("dense", 1_000), ("conv", 1_000), ("dense", 10_000), ("conv", 10_000))
+    for kind in KINDS
+}
+
+
+def applies(arm: dict, preset: str, dataset: str) -> bool:
+    """The conv net on many images only with --paper; on digits there are no 10,000."""
+    return arm["n"] == 1_000 or (
+        dataset != "digits" and (arm["net"] == "dense" or preset == "paper")
+    )
+
+
+def displacements(kind: str, config: Config, n: int, seed: keras.random.SeedGenerator):
+    """-> (n, 28, 28, 2): by how many pixels, down and right, each pixel looks elsewhere."""
+    if kind == "shifts":  # the image and its four neighbours, as Nielsen expands the data
+        moves = ops.array([[0, 0], [0, 1], [0, -1], [1, 0], [-1, 0]], "float32")
+        move = ops.take(moves, keras.random.randint((n,), 0, 5, seed=seed), axis=0)
+        return ops.broadcast_to(move[:, None, None, :], (n, 28, 28, 2))
+    if kind == "affine":
+        angles = keras.random.uniform((2, n), -1, 1, seed=seed) * config.turn * np.pi / 180
+        turn, shear = angles[0], angles[1]
+        size = 1 + keras.random.uniform((n, 1, 1), -1, 1, seed=seed) * config.scale
+        shift = keras.random.uniform((n, 1, 1, 2), -1, 1, seed=seed) * config.shift
+        rows = [ops.cos(turn), -ops.sin(turn + shear), ops.sin(turn), ops.cos(turn + shear)]
+        matrix = ops.reshape(ops.stack(rows, axis=-1), (n, 2, 2)) * size
+        from_middle = GRID - 13.5
+        return ops.einsum("nij,hwj->nhwi", matrix, from_middle) - from_middle + shift
+    # Simard: uniform noise, smoothed by a Gaussian along both axes, times alpha.
+    noise = keras.random.uniform((n, 28, 28, 2), -1, 1, seed=seed)
+    smooth = gaussian(config.sigma)
+    return config.alpha * ops.einsum("ah,nhwc,bw->nabc", smooth, noise, smooth)
+
+
+GRID = np.stack(np.meshgrid(np.arange(28.0), np.arange(28.0), indexing="ij"), -1).astype("float32")
+
+
+def gaussian(sigma: float) -> np.ndarray:
+    """(28, 28): the matrix that smooths a column of pixels; nothing lies beyond the border."""
+    away = np.arange(28)[:, None] - np.arange(28)[None, :]
+    reach = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
+    weight = np.exp(-(away**2) / (2 * sigma**2)) * (np.abs(away) <= reach[-1])
+    return (weight / np.exp(-(reach**2) / (2 * sigma**2)).sum()).astype("float32")
+
+
+def warp(images, where_from):
+    """(n, 28, 28, 1), displacements (n, 28, 28, 2) -> images sampled there; black beyond the border.
+
+    Bilinear: scipy.ndimage.map_coordinates(order=1, mode="grid-constant") on the whole batch.
+    """
+    padded = ops.reshape(ops.pad(images[..., 0], [[0, 0], [1, 1], [1, 1]]), (-1, 30 * 30))
+    at = ops.clip(GRID + 1 + where_from, 0, 29)
+    corner = ops.minimum(ops.floor(at), 28)
+    down, right = ops.split(ops.reshape(at - corner, (-1, 28 * 28, 2)), 2, axis=-1)
+    down, right = down[..., 0], right[..., 0]
+    corner = ops.cast(ops.reshape(corner, (-1, 28 * 28, 2)), "int32")
+    first = corner[..., 0] * 30 + corner[..., 1]
+
+    def pixel(offset: int):
+        return ops.take_along_axis(padded, first + offset, axis=1)
+
+    upper = pixel(0) * (1 - right) + pixel(1) * right
+    lower = pixel(30) * (1 - right) + pixel(31) * right
+    return ops.reshape(upper * (1 - down) + lower * down, (-1, 28, 28, 1))
+
+
+class Distort(keras.layers.Layer):
+    """(B, 28, 28, 1) -> the same, each image distorted by its own random draw, in training only."""
+
+    def __init__(self, kind: str, config: Config, seed: int):
+        super().__init__()
+        self.kind, self.config = kind, config
+        self.draws = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        if not training or self.kind == "none":
+            return images
+        return warp(images, displacements(self.kind, self.config, ops.shape(images)[0], self.draws))
+
+
+def build_model(net: str, kind: str, config: Config, seed: int) -> keras.Model:
+    """(B, 28, 28, 1) in [0, 1] -> (B, 10) logits; the dense net has 200 units, the conv net 16 + 32."""
+    rng = keras.random.SeedGenerator(seed)
+
+    def dense(units: int, activation: str | None = None) -> keras.layers.Layer:
+        initial = keras.initializers.HeNormal(seed=rng)
+        return keras.layers.Dense(units, activation, kernel_initializer=initial)
+
+    def conv(filters: int) -> keras.layers.Layer:
+        initial = keras.initializers.HeNormal(seed=rng)
+        return keras.layers.Conv2D(filters, 5, activation="relu", kernel_initializer=initial)
+
+    pool = keras.layers.MaxPooling2D
+    bodies = {
+        "dense": lambda: [keras.layers.Flatten(), dense(200, "relu"), dense(10)],
+        "conv": lambda: [conv(16), pool(), conv(32), pool(), keras.layers.Flatten(), dense(10)],
+    }
+    distort = Distort(kind, config, seed)
+    return keras.Sequential([keras.Input((28, 28, 1)), distort, *bodies[net]()])
+
+
+def train(run: Run, arm: dict) -> Outcome:
+    config, test = run.config, run.data.test
+    few = run.data.train.first(min(arm["n"], len(run.data.train)))
+    model = build_model(arm["net"], arm["kind"], config, run.seed)
+    # A conv net takes eight times as long for an image as the dense one; it is shown a quarter.
+    shown = config.images_seen // (4 if arm["net"] == "conv" else 1)
+    history = fit(
+        model,
+        few.images,
+        few.labels,
+        optimizer=keras.optimizers.Adam(0.001),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        batch_size=config.batch_size,
+        epochs=max(1, shown // arm["n"]),
+        seed=run.seed,
+        callbacks=run.watch(),
+        validation_data={"test": (test.images, test.labels)},
+    ).history
+    error = [100 * (1 - value) for value in history["test_accuracy"]]
+    one = np.repeat(few.images[:1] / np.float32(255), 5, axis=0)
+    pictures = np.round(255 * np.array(model.layers[0](one, training=True))).ravel()
+    return Outcome({"error": error[-1]}, {"error": error, "pictures": pictures})
+
+
+CLAIMS = ()
+
+
+def plot(results: Results):
+    figure, axes = figures.panels(results.titled("Augmentation"), 1, 2)
+    net = "conv 1000"
+    for panel, kinds in ((axes[0, 0], KINDS),):
+        figures.label(panel, f"A small conv net, 1,000 images", "epoch", "test error (%)")
+        for color, kind in zip(figures.COLORS, kinds, strict=False):
+            figures.curve(panel, results.history(f"{net} {kind}/error"), kind, color)
+        panel.set_ylim(0, 3 * results.metric(f"{net} none/error").mean())
+        figures.legend(panel)
+    pictures = [results.history(f"{net} {kind}/pictures")[0].reshape(5, 28, 28) for kind in KINDS]
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in pictures])
+    axes[0, 1].imshow(sheet, cmap="gray_r")
+    figures.label(axes[0, 1], "The first training image, five draws each", "", "")
+    axes[0, 1].set_xticks([])
+    axes[0, 1].set_yticks(14 + 28 * np.arange(len(KINDS)), KINDS)
+    axes[0, 1].grid(False)
+    return figure
+
+
+RECIPE = Recipe(
+    __doc__,
+    Config,
+    ARMS,
+    train,
+    CLAIMS,
+    plot,
+    smoke={"images_seen": 2_000},
+    paper={"images_seen": 800_000},
+    applies=applies,
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

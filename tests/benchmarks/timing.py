@@ -1,0 +1,51 @@
+"""Ways to do the same work, timed in turn within one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import keras
+
+ROUNDS = 5
+
+
+class Clock(keras.callbacks.Callback):
+    """Notes when each epoch ends; the first epoch, which compiles, is not counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.ends.append(time.perf_counter())
+
+    def epoch_seconds(self) -> float:
+        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+
+
+def compare(
+    work: str, unit: str, ways: Mapping[str, Callable[[], float]], scale: float, per_second=False
+) -> str:
+    """A Markdown table of the seconds that each way reports, times `scale`, over some rounds.
+
+    The first way is ours. Ratios are taken within a round, because the machine's speed drifts.
+    With `per_second` the rate is shown, `scale` / seconds, and ratios are of rates.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            seconds = way()
+            found[name].append(scale / seconds if per_second else scale * seconds)
+    ours = next(iter(found.values()))
+    rows = [f"| {work} | {unit} (min / median / max) | times ours |", "|---|---|---|"]
+    for name, values in found.items():
+        ratios = [value / mine for value, mine in zip(values, ours, strict=True)]
+        rows.append(f"| {name} | {spread(values)} | {spread(ratios)} |")
+    return "\n".join(rows)
+
+
+def spread(values: list[float]) -> str:
+    """Minimum, median and maximum."""
+    return f"{min(values):,.4g} / {statistics.median(values):,.4g} / {max(values):,.4g}"
