@@ -3,11 +3,13 @@
 A recipe hands over one `Recipe`. Each (arm, seed) is a run of its own; what it measured is written
 as soon as it is finished, under OUT/runs/KEY/, where KEY stands for everything the numbers depend
 on (config, data, versions, source code). The same command therefore trains only what is missing,
-and another config or edited code never picks up old numbers nor destroys them.
+and another config or edited code never picks up old numbers nor destroys them. Claims and figures
+may be edited without training anew.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import functools
@@ -136,7 +138,7 @@ class Plan:
             "data": self.data.sha256,
             "precision": self.precision,
             "versions": results.versions(),
-            "sources": [hashlib.sha256(file.read_bytes()).hexdigest() for file in sources],
+            "sources": [_what_trains(file) for file in sources],
         }
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
@@ -231,6 +233,19 @@ class _Start:
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, as in a notebook
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         keras.config.set_dtype_policy(self.precision)
+
+
+def _what_trains(source: Path) -> str:
+    """The code of a file without what only judges and draws: to edit that is not to train anew."""
+    judges = {"CLAIMS", "plot", "RECIPE"}
+
+    def name(node: ast.stmt) -> str | None:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            return node.targets[0].id
+        return getattr(node, "name", None)
+
+    body = ast.parse(source.read_bytes()).body
+    return "\n".join(ast.dump(node) for node in body[1:] if name(node) not in judges)
 
 
 def _data_request(plan: Plan) -> tuple[str, str | None, str]:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from common import figures
-from common.claims import Band, Effect
+from common.claims import Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
 from common.results import Results
@@ -100,13 +100,39 @@ def mean_correlation(units: np.ndarray) -> float:
     return (correlation.sum() - n) / (n * (n - 1))
 
 
-CLAIMS = ()
+# Means over 4 seeds on MNIST and 5 on digits stand beside.
+CLAIMS = (
+    Effect(  # 0.227 against 0.110
+        "correlation of two units without dropout over that with it (ratio)",
+        "plain/correlation",
+        "dropout/correlation",
+        PAPER,
+        1.5,
+        ratio=True,
+    ),
+    Effect(  # 2.63 against 0.58
+        "mean activation without dropout over that with it (ratio)",
+        "plain/activation",
+        "dropout/activation",
+        f"{PAPER}, figure 8, read from a plot",
+        2,
+        ratio=True,
+    ),
+    Effect(  # 96 against 52
+        "share of units active without dropout, less that with it (points)",
+        "plain/active",
+        "dropout/active",
+        f"{PAPER}, figure 8, read from a plot",
+        20,
+    ),
+)
 
 
 def plot(results: Results):
     figure, axes = figures.panels(results.titled("First-layer features of an autoencoder"), 1, 2)
     for panel, arm in zip(axes[0], ARMS, strict=True):
         features = results.history(f"{arm}/features")[0].reshape(28, 28, SHOWN, SHOWN)
+        features = np.pad(features, ((1, 1), (1, 1), (0, 0), (0, 0)), constant_values=127)
         rows = [
             np.concatenate([features[:, :, i, j] for j in range(SHOWN)], axis=1)
             for i in range(SHOWN)

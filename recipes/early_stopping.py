@@ -15,7 +15,6 @@ follow the first 1,000; the test images only measure.
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 
 from common import figures
 from common.claims import Band, Effect
@@ -175,8 +174,9 @@ def plot(results: Results):
             last = results.metric(f"{arm}/epochs").mean()
             panel.axvline(last, color=color, linestyle=":", label=f"{arm} stops here (mean)")
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
         figures.legend(panel)
-    axes[0, 1].set_ylim(bottom=np.nanmax(results.history("none/test_accuracy")) - 15)
+    axes[0, 1].set_ylim(bottom=results.metric("none/peak_accuracy").max() - 15)
     return figure
 
 

@@ -202,6 +202,27 @@ def test_other_knobs_neither_reuse_nor_destroy(tmp_path):
     assert len(calls) == 12
 
 
+def test_edited_code_trains_anew_but_edited_claims_do_not(tmp_path):
+    source = '''"""A recipe."""
+RATE = 1
+CLAIMS = (1,)
+def train(): return RATE
+def plot(): return 1
+'''
+    file = tmp_path / "recipe.py"
+
+    def key(text):
+        file.write_text(text)
+        return experiment._what_trains(file)
+
+    before = key(source)
+    assert key(source.replace("(1,)", "(2,)")) == before
+    assert key(source.replace("plot(): return 1", "plot(): return 2")) == before
+    assert key(source.replace("A recipe", "The recipe") + "# a comment") == before
+    assert key(source.replace("RATE = 1", "RATE = 2")) != before
+    assert key(source.replace("return RATE", "return 2 * RATE")) != before
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[1, 2]", '{"metrics": {}}', "\x00\xff"])
 def test_a_damaged_run_is_trained_anew(tmp_path, damage):
     call(tmp_path)

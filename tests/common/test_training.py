@@ -95,8 +95,18 @@ def test_equals_plain_fit_for_a_convolution():
         np.testing.assert_allclose(mine, plain, atol=1e-5)
 
 
-def test_dense_nets_compile_with_xla():
+def test_xla_is_for_dense_nets_without_dropout():
     assert training.compiles_with_xla(build(layers=[keras.layers.BatchNormalization()]))
+    assert not training.compiles_with_xla(build(layers=[keras.layers.Dropout(0.5)]))
+    nested = keras.Sequential([keras.Input((8,)), keras.layers.GaussianNoise(0.1)])
+    assert not training.compiles_with_xla(build(layers=[nested]))
+
+
+def test_validation_may_be_rarer_than_epochs():
+    history = train(build(), epochs=5, validation_data=(X_VAL, Y_VAL), validation_freq=2)
+    often = train(build(), epochs=5, validation_data=(X_VAL, Y_VAL))
+    assert len(history["loss"]) == 5
+    assert history["val_loss"] == pytest.approx(often["val_loss"][1::2])
 
 
 def test_validation_equals_keras_evaluate_and_counts_the_last_batch(monkeypatch):
@@ -260,6 +270,7 @@ def test_a_train_step_of_ones_own_is_used():
         ({"x": X[:0], "y": Y[:0]}, "as many inputs as targets"),
         ({"batch_size": 0}, "at least 1"),
         ({"epochs": 0}, "at least 1"),
+        ({"validation_freq": 0}, "at least 1"),
     ],
 )
 def test_nonsense_is_refused(changed, message):

@@ -12,7 +12,6 @@ from recipes.augmentation import (
     Distort,
     build_model,
     displacements,
-    gaussian,
     warp,
 )
 
@@ -42,14 +41,6 @@ def test_no_displacement_changes_no_bit():
 def test_far_outside_is_black():
     far = np.full((6, 28, 28, 2), 1000.0, np.float32)
     np.testing.assert_array_equal(warp(IMAGES, far), np.zeros_like(IMAGES))
-
-
-@pytest.mark.parametrize("sigma", [1.0, 4.0, 8.0])
-def test_smoothing_equals_scipy(sigma):
-    noise = RNG.random((28, 28))
-    smooth = gaussian(sigma).astype(np.float64)
-    expected = scipy.ndimage.gaussian_filter(noise, sigma, mode="constant")
-    np.testing.assert_allclose(smooth @ noise @ smooth.T, expected, atol=1e-6)
 
 
 def test_elastic_is_simards_recipe():
