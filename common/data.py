@@ -81,6 +81,12 @@ class Split:
             raise DataError(f"expected between 1 and {len(self)} images, received {n}")
         return Split(self.images[:n], self.labels[:n])
 
+    def hold_out(self, n: int) -> tuple[Split, Split]:
+        """The examples without the last n, and those n. Raises DataError if that leaves none."""
+        if not 0 < n < len(self):
+            raise DataError(f"expected to hold out 1 to {len(self) - 1} images, received {n}")
+        return Split(self.images[:-n], self.labels[:-n]), Split(self.images[-n:], self.labels[-n:])
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -31,6 +31,9 @@ from common import claims, data, figures, results, training, workers
 from common.results import Results
 
 
+REPORT_SECONDS = 0.2  # between two reports of how far a run is
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one run measured: final numbers, and series with one number an epoch."""
@@ -51,8 +54,13 @@ class Run:
     def watch(self, part: int = 1, of: int = 1) -> list[keras.callbacks.Callback]:
         """Callbacks that show progress; who trains several nets says which `part` `of` all."""
 
+        reported = time.monotonic()
+
         def on_epoch_end(epoch: int, logs: Any) -> None:
-            self.report((part - 1 + (epoch + 1) / callback.params["epochs"]) / of)
+            nonlocal reported
+            if time.monotonic() - reported > REPORT_SECONDS:  # some epochs last a millisecond
+                reported = time.monotonic()
+                self.report((part - 1 + (epoch + 1) / callback.params["epochs"]) / of)
 
         callback = keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
         return [callback]
@@ -174,8 +182,10 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
         shutil.rmtree(plan.folder, ignore_errors=True)
     finished = {run: found for run in plan.runs if (found := _finished(plan.file(*run)))}
     kept = len(finished)
-    for run in finished:
+    for run, outcome in finished.items():
         on_progress(run, 1.0)
+        # The time in results.json is that of the whole experiment, not of its last command.
+        began -= outcome.get("seconds", 0) / plan.jobs
 
     def keep(run: tuple[str, int], outcome: dict) -> None:
         results.write_whole(plan.file(*run), results.encode(outcome))

@@ -6,9 +6,10 @@ layers, momentum .95, the norm of the weights into each unit kept at or under 2.
 (%): standard net 1.60, dropout with 3x1024 ReLU 1.25, with max-norm 1.06.
 
 Differs from the source: by default two layers of 512 on the first 1,000 images (their section 6.5
-shows the same effect from 500 images on); --paper has 3x1024, all 60,000 images and 200 epochs,
-without their early stopping. Keras's dropout is inverted: it scales kept units up while training,
-where the paper scales the weights down for prediction; in expectation both are the same net.
+shows the same effect from 500 images on). --paper has 3x1024, all 60,000 images and 200 epochs,
+without their early stopping; no result of it is recorded. Keras's dropout is inverted: it scales
+kept units up while training, where the paper scales the weights down for prediction; in expectation
+both are the same net.
 
     make recipe-dropout          about two minutes on 2 cores
 """
@@ -131,49 +132,35 @@ def compare_with_ensemble(model: keras.Model, images, labels) -> dict[str, float
     }
 
 
-# Means +- deviations over 4 seeds on MNIST and 5 on digits stand beside; bands are three deviations
-# wide, of the widest arm.
+def effect(name: str, larger: str, smaller: str, more_than) -> Effect:
+    return Effect(name, larger, smaller, PAPER, more_than)
+
+
+def band(name: str, metric: str, mnist: tuple, digits: tuple, published=None) -> Band:
+    return Band(name, metric, {"mnist": mnist, "digits": digits}, PAPER, published)
+
+
+# Means +- deviations over 4 seeds on MNIST and 5 on digits stand beside; bands of errors are three
+# deviations wide, those of the widest arm. On digits dropout lowers the test cost but raises the
+# error, so nothing is claimed of it there.
 CLAIMS = (
-    Effect(  # 1.61
-        "dropout lowers the test error (points)", "plain/error", "dropout/error", PAPER
-    ),
-    Effect(
-        "dropout with max-norm lowers it (points)", "plain/error", f"{BOTH}/error", PAPER
-    ),  # 1.69
-    Effect(
-        "max-norm lowers the test cost of dropout",
-        "dropout/final_cost",
-        f"{BOTH}/final_cost",
-        PAPER,
-    ),
-    *(
-        Band(f"{arm}: test error (%)", f"{arm}/error", bands, PAPER)
-        for arm, bands in {
-            "plain": {"mnist": (9.3, 11.4)},  # 10.36 +- 0.15
-            "dropout": {"mnist": (7.7, 9.8)},  # 8.75 +- 0.35
-            BOTH: {"mnist": (7.6, 9.8)},  # 8.67 +- 0.07
-        }.items()
-    ),
-    Band(  # 98.3 +- 0.4
-        "whole net and mean of 100 thinned nets give the same answer (%)",
-        "dropout/agreement",
-        {"mnist": (97, 100), "digits": (97, 100)},
-        f"{PAPER}, section 7.5",
-    ),
-    Effect(  # -0.28
-        "the whole net errs at most 1 point more than their mean",
+    effect("dropout lowers the test error (points)", "plain/error", "dropout/error", {"mnist": 0}),
+    effect("so it does with max-norm (points)", "plain/error", f"{BOTH}/error", {"mnist": 0}),
+    effect("dropout lowers the test cost", "plain/final_cost", "dropout/final_cost", 0),
+    # 10.36 +- 0.15, 7.40 +- 0.93; 8.75 +- 0.35, 9.72 +- 0.39; 8.67 +- 0.07, 11.16 +- 0.90
+    band("plain: test error (%)", "plain/error", (9.3, 11.5), (4.6, 10.2)),
+    band("dropout: test error (%)", "dropout/error", (7.6, 9.9), (6.9, 12.6)),
+    band("dropout + max-norm: test error (%)", f"{BOTH}/error", (7.6, 9.8), (8.3, 14.0)),
+    # 98.3 +- 0.4, 97.1 +- 0.3
+    band("whole net answers like 100 thinned nets (%)", "dropout/agreement", (97, 100), (96, 100)),
+    effect(  # -0.28, -0.52
+        "and errs at most 1 point more (points)",
         "dropout/ensemble_error",
         "dropout/whole_error",
-        f"{PAPER}, section 7.5",
-        -1,
+        {"mnist": -1, "digits": -3},
     ),
-    Band(  # 1.02 +- 0.002; 1.01 in theory
-        "inputs of units: mean over masks less whole net (standard errors)",
-        "dropout/standard_errors",
-        {"mnist": (0.9, 1.1), "digits": (0.9, 1.1)},
-        f"{PAPER}, section 10",
-        1,
-    ),
+    # 1.02 +- 0.002, 1.03 +- 0.02; in theory 1.01
+    band("mean z less z of whole net (s.e.)", "dropout/standard_errors", (0.9, 1.1), (0.9, 1.1), 1),
 )
 
 
@@ -190,16 +177,9 @@ def plot(results: Results):
     return figure
 
 
-RECIPE = Recipe(
-    __doc__,
-    Config,
-    ARMS,
-    train,
-    CLAIMS,
-    plot,
-    smoke={"n_train": 200, "width": 32, "epochs": 2},
-    paper={"n_train": 60_000, "layers": 3, "width": 1_024, "epochs": 200},
-)
+SMOKE = {"n_train": 200, "width": 32, "epochs": 2}
+PAPER_KNOBS = {"n_train": 60_000, "layers": 3, "width": 1_024, "epochs": 200}
+RECIPE = Recipe(__doc__, Config, ARMS, train, CLAIMS, plot, smoke=SMOKE, paper=PAPER_KNOBS, seeds=4)
 
 if __name__ == "__main__":
     main(RECIPE)

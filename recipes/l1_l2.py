@@ -5,21 +5,22 @@ images of `overfitting`, with the penalty lambda / (2 n) * sum of squared weight
 lambda / n * sum of absolute weights (L1) added to the cost; biases go free. n is the number of
 training images, so that lambda weighs the penalty against the cost of all of them.
 
-Differs from the source: it gives no curve for L1, both, or max-norm (the norm of the weights into
-each unit kept at or under a bound, Srivastava et al. 2014). Their strengths were chosen on
-validation images, the 1,000 training images that follow.
+Differs from the source: it has no curve for L1, both, or max-norm (the norm of the weights into a
+unit kept at or under a bound, Srivastava et al. 2014); their strengths were chosen on 1,000 other
+training images.
 
     make recipe-l1-l2          about two minutes on 2 cores
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import keras
 import numpy as np
 
 from common import figures
 from common.claims import Band, Effect
-from common.command import main
+from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
 from common.results import Results
 from common.training import fit
@@ -36,8 +37,8 @@ class Config:
     """The knobs of this recipe."""
 
     n_train: int = 1_000  # n: training images, the first ones of the data set
-    l2: float = 0.1  # lambda of L2: the cost gains l2 / (2 n) * sum of squared weights
-    l1: float = 0.1  # lambda of L1: the cost gains l1 / n * sum of absolute weights
+    l2: Annotated[float, AtLeast(0)] = 0.1  # lambda: cost + l2 / (2 n) * sum of w^2
+    l1: Annotated[float, AtLeast(0)] = 0.1  # lambda: cost + l1 / n * sum of |w|
     bound: float = 4.0  # max-norm: the largest norm of the weights into one unit
     rate: float = 0.5  # learning rate of plain gradient descent
     batch_size: int = 10  # images in a mini-batch
@@ -112,10 +113,9 @@ def train(run: Run, arm: dict) -> Outcome:
 
 
 def decay_error(config: Config, arm: dict, seed: int, images, targets) -> float:
-    """How far one step on one batch is from the formula, relative to the largest weight.
+    """How far one step is from w - rate * (l2 / n * w + l1 / n * sign(w)), relative to max |w|.
 
-    Pixels that are black in the whole batch give their weights no gradient from the data: what
-    moves these is the penalty alone, by -rate * (l2 / n * w + l1 / n * sign(w)).
+    For weights from pixels that are black in the whole batch: the data give them no gradient.
     """
     model, images = build_model(config, arm, seed), images[: config.batch_size] / 255
     before = model.layers[1].kernel.numpy()

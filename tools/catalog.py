@@ -1,7 +1,7 @@
 """The recipes as a list, and their recorded results as tables in README.md and docs/results.md.
 
 python -m tools.catalog list                 name, claim and time of each recipe
-python -m tools.catalog record NAME          run it afresh and keep its results in docs/
+python -m tools.catalog record NAME          run it and keep its results in docs/
 python -m tools.catalog readme               write both tables anew from docs/results/
 """
 
@@ -141,12 +141,12 @@ def write_tables() -> None:
 
 
 def record(name: str) -> int:
-    """Runs a recipe afresh at its default budget and keeps what it measured; its exit code."""
+    """Runs a recipe at its default budget and keeps what it measured; its exit code."""
     if name not in recipes():
         known = ", ".join(target(each) for each in recipes())
         print(f"expected one of the recipes: {known}; received: {target(name)}", file=sys.stderr)
         return 2
-    code = subprocess.run([sys.executable, "-m", f"recipes.{name}", "--fresh"], cwd=ROOT).returncode
+    code = subprocess.run([sys.executable, "-m", f"recipes.{name}"], cwd=ROOT).returncode
     if code not in (0, 1):
         return code
     out = ROOT / "results" / name

@@ -361,6 +361,16 @@ def test_cifar10_is_cifar10(cifar10):
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
 
 
+def test_held_out_examples_are_the_last_and_in_neither_twice():
+    train = data.load("digits").train
+    rest, held = train.hold_out(297)
+    np.testing.assert_array_equal(np.concatenate([rest.images, held.images]), train.images)
+    np.testing.assert_array_equal(held.labels, train.labels[-297:])
+    for n in (0, 1297, -5):
+        with pytest.raises(data.DataError, match="expected to hold out 1 to 1296 images"):
+            train.hold_out(n)
+
+
 @pytest.mark.parametrize("n", [0, -1, 1298])
 def test_more_images_than_there_are_is_refused(n):
     with pytest.raises(data.DataError, match=f"between 1 and 1297 images, received {n}"):

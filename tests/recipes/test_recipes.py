@@ -14,6 +14,7 @@ import pytest
 
 from common import data
 from common.claims import Band, Effect
+from common.command import main
 from tools import catalog
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ def test_a_recipe_reads_like_the_others(name):
     assert "Differs from the source: " in docstring
     assert catalog.duration(name)
     assert len(catalog.headline(name)) <= 100
-    assert len(source.splitlines()) <= 190
+    assert len(source.splitlines()) <= 220  # about 150 is the aim
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,6 +106,53 @@ def test_smoke(name, tmp_path):
     again = run(name, "--replot", "--out", str(tmp_path))
     assert again.returncode == 0, again.stdout + again.stderr
     assert picture.exists()
+
+
+def numeric_knobs() -> list[tuple[str, str]]:
+    return [
+        (name, knob.name)
+        for name in NAMES
+        for knob in dataclasses.fields(module(name).RECIPE.config)
+        if isinstance(knob.default, (int, float))
+    ]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "much", "-0.001"])
+@pytest.mark.parametrize(("name", "knob"), numeric_knobs())
+def test_nonsense_for_a_knob_is_refused(name, knob, value, tmp_path, capsys):
+    flag = f"--{knob.replace('_', '-')}"
+    with pytest.raises(SystemExit) as exit_:
+        main(module(name).RECIPE, [f"{flag}={value}", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert said.count("\n") == 1
+    assert flag in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("dropout", "--drop-hidden=1"),
+        ("dropout", "--bound=0"),
+        ("l1_l2", "--bound=0"),
+        ("early_stopping", "--patience=0"),
+        ("augmentation", "--sigma=0"),
+        ("augmentation", "--scale=1"),
+        ("overfitting", "--n-train=70000"),
+        ("more_data", "--n-validation=1297"),
+        ("early_stopping", "--n-validation=298"),
+    ],
+)
+def test_a_knob_just_outside_its_range_is_refused(name, argument, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(
+            module(name).RECIPE,
+            ["--dataset", "digits", "--jobs", "1", "--out", str(tmp_path / "out"), argument],
+        )
+    assert exit_.value.code == 2
+    assert "expected" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def settings() -> list[tuple[str, str]]:
