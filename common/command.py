@@ -34,22 +34,29 @@ from common.results import Results, UsageError
 HOLDS, FAILS, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
+def _unless(metavar: str, default: str) -> Any:
+    """How --help shows a flag that may be left out."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
 @dataclass(frozen=True)
 class Flags:
     """The flags that every recipe has; their comments are their help."""
 
     smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
     paper: bool = False  # the published protocol as written; may take hours
-    seeds: int | None = None  # how many seeds, 0 to N-1
-    jobs: int | None = None  # arms and seeds side by side in so many processes
-    dataset: str | None = None  # the data set by name
-    data_dir: Path | None = (
-        None  # folder of TensorFlow Datasets; else $TFDS_DATA_DIR, ~/tensorflow_datasets
-    )
-    out: Path | None = None  # where results go; else results/NAME
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = (
-        "float32"  # of the arithmetic
-    )
+    # how many seeds: 0 to N-1
+    seeds: Annotated[int | None, _unless("N", "the recipe's own number")] = None
+    # arms and seeds side by side, in so many processes
+    jobs: Annotated[int | None, _unless("N", "one a core, 1 on a GPU")] = None
+    # the data set by name
+    dataset: Annotated[str | None, _unless("NAME", "the recipe's, else digits")] = None
+    # folder of TensorFlow Datasets
+    data_dir: Annotated[Path | None, _unless("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")] = None
+    # where results go
+    out: Annotated[Path | None, _unless("DIR", "results/NAME")] = None
+    # number format of the arithmetic
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     fresh: bool = False  # train everything anew; else finished arms and seeds are kept
     replot: bool = False  # only draw the figure again, from results.json
 

@@ -30,7 +30,6 @@ from matplotlib.figure import Figure
 from common import claims, data, figures, results, training, workers
 from common.results import Results
 
-
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
 
 
@@ -138,7 +137,7 @@ class Plan:
 
         Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
         """
-        sources = [self.recipe.file, Path(training.__file__), Path(data.__file__)]
+        library = [Path(module.__file__).read_bytes() for module in (training, data)]
         depends_on = {
             "schema": results.SCHEMA,
             "config": dataclasses.asdict(self.config),
@@ -146,7 +145,8 @@ class Plan:
             "data": self.data.sha256,
             "precision": self.precision,
             "versions": results.versions(),
-            "sources": [_what_trains(file) for file in sources],
+            "recipe": _what_trains(self.recipe.file),
+            "library": [ast.dump(ast.parse(source)) for source in library],
         }
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
@@ -246,16 +246,22 @@ class _Start:
 
 
 def _what_trains(source: Path) -> str:
-    """The code of a file without what only judges and draws: to edit that is not to train anew."""
-    judges = {"CLAIMS", "plot", "RECIPE"}
+    """The code of a recipe that its numbers depend on: `train` and what that uses.
 
-    def name(node: ast.stmt) -> str | None:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            return node.targets[0].id
-        return getattr(node, "name", None)
-
-    body = ast.parse(source.read_bytes()).body
-    return "\n".join(ast.dump(node) for node in body[1:] if name(node) not in judges)
+    To edit a claim, a figure or a comment is not to train anew.
+    """
+    defined: dict[str, ast.stmt] = {}
+    for node in ast.parse(source.read_bytes()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        names = [part.id for target in targets for part in ast.walk(target) if hasattr(part, "id")]
+        defined |= dict.fromkeys([*names, *([node.name] if hasattr(node, "name") else [])], node)
+    reached, waiting = set(), {"Config", "ARMS", "train"} & defined.keys()
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        used = {part.id for part in ast.walk(defined[name]) if isinstance(part, ast.Name)}
+        waiting |= (used & defined.keys()) - reached
+    return "\n".join(ast.dump(defined[name]) for name in sorted(reached))
 
 
 def _data_request(plan: Plan) -> tuple[str, str | None, str]:

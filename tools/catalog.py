@@ -89,11 +89,12 @@ def readme_table() -> str:
         if content is None:
             rows.append(f"| {link} | {headline(name)} | | | | not recorded yet | |")
             continue
-        first, held = content["claims"][0], [claim["holds"] for claim in content["claims"]]
+        first = content["claims"][0]
+        judged = [c["holds"] for c in content["claims"] if c["holds"] is not None]
         hardware.add(content["hardware"])
         rows.append(
             f"| {link} | {first['name']} | {published(first)} | {measured(first)} "
-            f"| {seeds(content)} | [{held.count(True)} of {len(held)}](docs/results.md#{name}) "
+            f"| {seeds(content)} | [{judged.count(True)} of {len(judged)}](docs/results.md#{name}) "
             f"| {content['seconds']:.0f} s |"
         )
     return "\n".join([*rows, "", f"Measured on: {'; '.join(sorted(hardware))}."])

@@ -204,9 +204,13 @@ def test_other_knobs_neither_reuse_nor_destroy(tmp_path):
 
 def test_edited_code_trains_anew_but_edited_claims_do_not(tmp_path):
     source = '''"""A recipe."""
-RATE = 1
-CLAIMS = (1,)
-def train(): return RATE
+ARMS = {}
+class Config: pass
+RATE, WIDTH = 1, 2
+def helper(): return RATE
+def train(): return helper()
+def band(): return 1
+CLAIMS = (band(),)
 def plot(): return 1
 '''
     file = tmp_path / "recipe.py"
@@ -216,11 +220,12 @@ def plot(): return 1
         return experiment._what_trains(file)
 
     before = key(source)
-    assert key(source.replace("(1,)", "(2,)")) == before
-    assert key(source.replace("plot(): return 1", "plot(): return 2")) == before
-    assert key(source.replace("A recipe", "The recipe") + "# a comment") == before
-    assert key(source.replace("RATE = 1", "RATE = 2")) != before
-    assert key(source.replace("return RATE", "return 2 * RATE")) != before
+    for unimportant in ("(band(),)", "plot(): return 1", "band(): return 1", "A recipe"):
+        assert unimportant in source
+        assert key(source.replace(unimportant, unimportant.replace("1", "2") + " # new")) == before
+    for important in ("ARMS = {}", "RATE, WIDTH = 1", "class Config: pass", "return helper()"):
+        changed = important.replace("1", "3").replace("{}", "{1: 2}").replace("pass", "x = 1")
+        assert key(source.replace(important, changed.replace("helper()", "2"))) != before
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1, 2]", '{"metrics": {}}', "\x00\xff"])

