@@ -30,7 +30,7 @@ def compare(
 ) -> str:
     """A Markdown table of the seconds that each way reports, times `scale`, over some rounds.
 
-    The first way is ours. Ratios are taken within a round, because the machine's speed drifts.
+    Ratios to the first way are taken within a round, because the machine's speed drifts.
     With `per_second` the rate is shown, `scale` / seconds, and ratios are of rates.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
@@ -39,7 +39,7 @@ def compare(
             seconds = way()
             found[name].append(scale / seconds if per_second else scale * seconds)
     ours = next(iter(found.values()))
-    rows = [f"| {work} | {unit} (min / median / max) | times ours |", "|---|---|---|"]
+    rows = [f"| {work} | {unit} (min / median / max) | over the first |", "|---|---|---|"]
     for name, values in found.items():
         ratios = [value / mine for value, mine in zip(values, ours, strict=True)]
         rows.append(f"| {name} | {spread(values)} | {spread(ratios)} |")
