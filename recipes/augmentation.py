@@ -189,7 +189,7 @@ CLAIMS = (
             f"{net} {kind}: error (%)",
             f"{net} {kind}/error",
             {data: (mean[i] - width, mean[i] + width) for data, (mean, width) in found.items()},
-            SIMARD,
+            "own measurement",
         )
         for net, found in BANDS.items()
         for i, kind in enumerate(KINDS)

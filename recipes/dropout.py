@@ -137,7 +137,7 @@ def effect(name: str, larger: str, smaller: str, more_than) -> Effect:
 
 
 def band(name: str, metric: str, mnist: tuple, digits: tuple, published=None) -> Band:
-    return Band(name, metric, {"mnist": mnist, "digits": digits}, PAPER, published)
+    return Band(name, metric, {"mnist": mnist, "digits": digits}, "own measurement", published)
 
 
 # Means +- deviations over 4 seeds on MNIST and 5 on digits stand beside; bands of errors are three

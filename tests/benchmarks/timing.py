@@ -38,10 +38,10 @@ def compare(
         for name, way in ways.items():
             seconds = way()
             found[name].append(scale / seconds if per_second else scale * seconds)
-    ours = next(iter(found.values()))
+    first = next(iter(found.values()))
     rows = [f"| {work} | {unit} (min / median / max) | over the first |", "|---|---|---|"]
     for name, values in found.items():
-        ratios = [value / mine for value, mine in zip(values, ours, strict=True)]
+        ratios = [value / base for value, base in zip(values, first, strict=True)]
         rows.append(f"| {name} | {spread(values)} | {spread(ratios)} |")
     return "\n".join(rows)
 
