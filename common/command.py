@@ -18,6 +18,7 @@ import tensorflow as tf
 import tyro
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -75,6 +76,8 @@ def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = _run(recipe, arguments)
+    except KeyboardInterrupt:  # before the first run began
+        code = INTERRUPTED
     except (UsageError, data.DataError) as error:
         _refuse(recipe, str(error))
     except OSError as error:
@@ -102,7 +105,7 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     name = flags.dataset or (recipe.datasets[0] if recipe.datasets else "none")
     loaded = data.load(name, flags.data_dir, fallback)
     for notice in loaded.notices:
-        console.print(f"[bold reverse] ! [/] [bold]{notice}[/]", highlight=False)
+        console.print(f"[bold reverse] ! [/] [bold]{escape(notice)}[/]", highlight=False)
     if existing.exists() and not flags.fresh:
         with _hint("; move it away, or replace it with --fresh"):
             results.read_results(existing, recipe.name)
