@@ -95,3 +95,24 @@ def test_every_image_and_every_step_has_its_own_draw():
     assert not np.array_equal(first, second)
     again = np.array(Distort("elastic", CONFIG, seed=0)(same, training=True))
     np.testing.assert_array_equal(first, again)
+
+
+def test_labels_and_test_images_reach_the_training_untouched(monkeypatch):
+    from common import data, training
+    from common.experiment import Run
+    from recipes import augmentation
+
+    digits, seen = data.load("digits"), {}
+
+    def spy(model, x, y, **settings):
+        seen.update(x=x, y=y, test=settings["validation_data"]["test"])
+        return training.fit(model, x, y, **settings)
+
+    monkeypatch.setattr(augmentation, "fit", spy)
+    arm = augmentation.ARMS["dense 1000 elastic"]
+    outcome = augmentation.train(Run(Config(images_seen=1_000), 0, digits), arm)
+    np.testing.assert_array_equal(seen["x"], digits.train.images[:1_000])
+    np.testing.assert_array_equal(seen["y"], digits.train.labels[:1_000])
+    np.testing.assert_array_equal(seen["test"][0], digits.test.images)
+    np.testing.assert_array_equal(seen["test"][1], digits.test.labels)
+    assert len(outcome.history["pictures"]) == 5 * 28 * 28
