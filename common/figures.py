@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 
 import matplotlib
 import numpy as np
@@ -71,7 +72,9 @@ def curve(
     mean = np.nanmean(series, axis=0)
     axes.plot(x, mean, color=color, label=name)
     if len(series) > 1:
-        std = np.nanstd(series, axis=0, ddof=1)
+        with warnings.catch_warnings():  # a point that one run alone reached has no deviation
+            warnings.simplefilter("ignore", RuntimeWarning)
+            std = np.nanstd(series, axis=0, ddof=1)
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 

@@ -119,7 +119,8 @@ def compare_with_ensemble(model: keras.Model, images, labels) -> dict[str, float
         z = tf.linalg.matmul(dropout(inputs, training=True), first.kernel)
         return tf.nn.softmax(model(x, training=True)), z
 
-    answers, z = zip(*(thinned_net() for _ in range(DROPPED_NETS)), strict=True)
+    draw = thinned_net.get_concrete_function()
+    answers, z = zip(*(draw() for _ in range(DROPPED_NETS)), strict=True)
     whole = np.argmax(model(x, training=False), axis=1)
     ensemble = np.argmax(np.mean(answers, axis=0), axis=1)
     standard_error = np.std(z, axis=0, ddof=1) / np.sqrt(DROPPED_NETS)

@@ -119,7 +119,7 @@ def decay_error(config: Config, arm: dict, seed: int, images, targets) -> float:
     """
     model, images = build_model(config, arm, seed), images[: config.batch_size] / 255
     before = model.layers[1].kernel.numpy()
-    model.compile(keras.optimizers.SGD(config.rate), cross_entropy)
+    model.compile(keras.optimizers.SGD(config.rate), cross_entropy, run_eagerly=True)
     model.train_on_batch(images, targets[: config.batch_size])
     l1, l2 = arm["l1"] * config.l1, arm["l2"] * config.l2
     penalty = config.rate / config.n_train * (l2 * before + l1 * np.sign(before))

@@ -289,6 +289,8 @@ def test_a_killed_worker_and_ctrl_c_name_what_is_missing(tmp_path, kill):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background of a shell hands down that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         lines = [process.stdout.readline()]

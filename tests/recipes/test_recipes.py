@@ -173,6 +173,7 @@ def test_claims_hold_at_the_default_budget(name, dataset, tmp_path):
     done = run(name, *arguments, "--out", str(tmp_path))
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
     claims = json.loads((tmp_path / "results.json").read_text())["claims"]
     judged = [claim for claim in claims if claim["holds"] is not None]
     assert judged
