@@ -122,3 +122,15 @@ def judge(
         return entry | {"holds": None, "why": f"not trained for {setting}"}
     entry |= claim.verdict(entry["measured"], setting)
     return entry | ({"holds": None, "why": why_not} if why_not is not None else {})
+
+
+def describe(entry: Mapping[str, Any]) -> str:
+    """What an entry of results.json measured: mean and deviation, or mean and 95 % interval."""
+    if "measured" not in entry:
+        return ""
+    measured = entry["measured"]
+    if measured["n"] == 1:
+        return f"{measured['mean']:.4g}"
+    if entry["kind"] == "effect":
+        return "{:.4g} ({:.4g} .. {:.4g})".format(measured["mean"], *measured["ci95"])
+    return f"{measured['mean']:.4g} ± {measured['std']:.2g}"

@@ -28,7 +28,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from common import data, experiment, results
+from common import claims, data, experiment, results
 from common.experiment import Plan, Recipe
 from common.results import Results, UsageError
 
@@ -342,20 +342,8 @@ def claims_table(found: Results) -> Table:
         table.add_row(
             claim["name"],
             "" if published is None else f"{published:.4g}",
-            _measured(claim),
+            claims.describe(claim),
             claim.get("expected", ""),
             verdicts[claim["holds"]],
         )
     return table
-
-
-def _measured(claim: Any) -> str:
-    """A band's mean and deviation over seeds; an effect's mean and 95 % interval."""
-    if "measured" not in claim:
-        return ""
-    measured = claim["measured"]
-    if measured["n"] == 1:
-        return f"{measured['mean']:.4g}"
-    if claim["kind"] == "effect":
-        return "{:.4g} ({:.4g} .. {:.4g})".format(measured["mean"], *measured["ci95"])
-    return f"{measured['mean']:.4g} ± {measured['std']:.2g}"

@@ -17,7 +17,7 @@ from typing import Annotated
 import keras
 import numpy as np
 
-from common import figures
+from common import data, figures
 from common.claims import Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
@@ -61,7 +61,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 def train(run: Run, arm: dict) -> Outcome:
     config = run.config
     pixels, test = (
-        (images / np.float32(255)).reshape(-1, 784)
+        data.unit(images).reshape(-1, 784)
         for images in (run.data.train.first(config.n_train).images, run.data.test.images)
     )
     model = build_model(config, arm, run.seed)

@@ -5,9 +5,8 @@ images of `overfitting`, with the penalty lambda / (2 n) * sum of squared weight
 lambda / n * sum of absolute weights (L1) added to the cost; biases go free. n is the number of
 training images, so that lambda weighs the penalty against the cost of all of them.
 
-Differs from the source: it has no curve for L1, both, or max-norm (the norm of the weights into a
-unit kept at or under a bound, Srivastava et al. 2014); their strengths were chosen on 1,000 other
-training images.
+Differs from the source: it has no curve for L1, both, or max-norm (a bound on the norm of a unit's
+weights, Srivastava et al. 2014); their strengths were chosen on 1,000 other training images.
 
     make recipe-l1-l2          about two minutes on 2 cores
 """

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from common.claims import describe
+
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
 DOCS = ROOT / "docs"
@@ -47,18 +49,6 @@ def recorded(name: str) -> dict[str, Any] | None:
     """The results kept in docs/, None if there are none yet."""
     file = DOCS / "results" / f"{name}.json"
     return json.loads(file.read_text()) if file.exists() else None
-
-
-def measured(claim: dict[str, Any]) -> str:
-    """Mean and spread over seeds, or mean and 95 % interval of an effect."""
-    if "measured" not in claim:
-        return ""
-    found = claim["measured"]
-    if found["n"] == 1:
-        return f"{found['mean']:.4g}"
-    if claim["kind"] == "effect":
-        return "{:.4g} ({:.4g} to {:.4g})".format(found["mean"], *found["ci95"])
-    return f"{found['mean']:.4g} ± {found['std']:.2g}"
 
 
 def verdict(claim: dict[str, Any]) -> str:
@@ -93,7 +83,7 @@ def readme_table() -> str:
         judged = [c["holds"] for c in content["claims"] if c["holds"] is not None]
         hardware.add(content["hardware"])
         rows.append(
-            f"| {link} | {first['name']} | {published(first)} | {measured(first)} "
+            f"| {link} | {first['name']} | {published(first)} | {describe(first)} "
             f"| {seeds(content)} | [{judged.count(True)} of {len(judged)}](docs/results.md#{name}) "
             f"| {content['seconds']:.0f} s |"
         )
@@ -122,7 +112,7 @@ def results_page() -> str:
             "|---|---|---|---|---|---|",
         ]
         for claim in content["claims"]:
-            cells = (claim["name"], published(claim), measured(claim), claim.get("expected", ""))
+            cells = (claim["name"], published(claim), describe(claim), claim.get("expected", ""))
             parts.append(f"| {' | '.join(cells)} | {verdict(claim)} | {claim['source']} |")
     return "\n".join(parts) + "\n"
 

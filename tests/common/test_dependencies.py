@@ -14,7 +14,7 @@ ALLOWED = {
     "training": set(),
     "workers": set(),
     "experiment": {"claims", "data", "figures", "results", "training", "workers"},
-    "command": {"data", "experiment", "results"},
+    "command": {"claims", "data", "experiment", "results"},
 }
 
 
