@@ -33,6 +33,7 @@ def fit(
     metrics: Sequence[keras.metrics.Metric | Callable | str] = (),
     batch_size: int,
     epochs: int,
+    steps_per_epoch: int | None = None,
     seed: int = 0,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     validation_data: Examples | Mapping[str, Examples] | None = None,
@@ -47,6 +48,8 @@ def fit(
         optimizer, loss, metrics: as for `keras.Model.compile`.
         batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
         epochs: passes over the data at most; a callback may end the training sooner.
+        steps_per_epoch: instead of a whole pass an epoch is that many mini-batches, and the next
+            one goes on where it ended; None: a pass.
         seed: with the epoch it decides the order of the examples, see `order`.
         callbacks: Keras callbacks. Since an epoch is one program, their batch methods are called
             once an epoch, with the last batch, as Keras does under `steps_per_execution`.
@@ -64,13 +67,15 @@ def fit(
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
     counts = {"batch_size": batch_size, "epochs": epochs, "validation_freq": validation_freq}
-    for name, count in counts.items():
-        if count < 1:
+    for name, count in {**counts, "steps_per_epoch": steps_per_epoch}.items():
+        if count is not None and count < 1:
             raise ValueError(f"expected {name} of at least 1, received {count}")
+    size = len(x) if steps_per_epoch is None else steps_per_epoch * batch_size
+    steps = -(-size // batch_size)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
     x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     _build(model, x, y)
-    train = _program(model, model.train_step, batch_size, x, y, order(seed, 0, len(x)))
+    train = _program(model, model.train_step, batch_size, x, y, order(seed, 0, len(x), size))
     watched = _watched(model, validation_data)
 
     callback_list = keras.callbacks.CallbackList(
@@ -78,17 +83,16 @@ def fit(
         add_history=True,
         model=model,
         epochs=epochs,
-        steps=-(-len(x) // batch_size),
+        steps=steps,
     )
-    last_step = -(-len(x) // batch_size) - 1
     model.stop_training = False
     callback_list.on_train_begin()
     logs: dict[str, float] = {}
     for epoch in range(epochs):
         callback_list.on_epoch_begin(epoch)
         callback_list.on_train_batch_begin(0)
-        logs = _numbers(train(x, y, tf.constant(order(seed, epoch, len(x)))))
-        callback_list.on_train_batch_end(last_step, logs)
+        logs = _numbers(train(x, y, tf.constant(order(seed, epoch, len(x), size))))
+        callback_list.on_train_batch_end(steps - 1, logs)
         if (epoch + 1) % validation_freq == 0:
             for prefix, evaluation in watched.items():
                 logs |= {f"{prefix}_{name}": value for name, value in evaluation().items()}
@@ -114,9 +118,17 @@ def evaluate(
     return _numbers(_program(model, model.test_step, batch_size, x, y)(x, y))
 
 
-def order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """The order (n,) in which the n examples are seen in an epoch: a permutation, int32."""
-    return np.random.default_rng((seed, epoch)).permutation(n).astype(np.int32)
+def order(seed: int, epoch: int, n: int, size: int | None = None) -> np.ndarray:
+    """The order in which the n examples are seen in an epoch: a permutation (n,), int32.
+
+    If an epoch is only `size` of them, or more than n, it is its part (size,) of one permutation
+    after the other.
+    """
+    size = n if size is None else size
+    start = epoch * size
+    passes = range(start // n, -(-(start + size) // n))
+    seen = np.concatenate([np.random.default_rng((seed, i)).permutation(n) for i in passes])
+    return seen[start % n :][:size].astype(np.int32)
 
 
 def scaled(x: tf.Tensor) -> tf.Tensor:
@@ -162,7 +174,7 @@ def _program(
     """(x, y[, order]) -> metrics of one pass in mini-batches, compiled for arguments like these."""
 
     def run(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        n = x.shape[0]
+        n = (x if order is None else order).shape[0]
 
         def batch(start: tf.Tensor | int, size: int) -> None:
             if order is None:

@@ -263,6 +263,30 @@ def test_a_train_step_of_ones_own_is_used():
     np.testing.assert_array_equal(model.get_weights()[0], np.zeros((6, 3)))
 
 
+@pytest.mark.parametrize("size", [1, 4, 10, 25])
+def test_an_epoch_may_be_a_part_of_a_pass_or_more(size):
+    """Whatever its size, epochs one after the other are whole passes one after the other."""
+    parts = [training.order(3, epoch, 10, size) for epoch in range(100 // size)]
+    assert all(len(part) == size for part in parts)
+    np.testing.assert_array_equal(
+        np.concatenate(parts), np.concatenate([training.order(3, i, 10) for i in range(10)])
+    )
+
+
+def test_steps_per_epoch_divides_the_same_training_differently():
+    """Three passes of 4 batches are four epochs of 3, and the weights end up the same."""
+    ends, lengths = [], []
+    for epochs, steps in ((3, None), (4, 3)):
+        model = build()
+        lengths.append(
+            len(train(model, X[:40], Y[:40], epochs=epochs, steps_per_epoch=steps)["loss"])
+        )
+        ends.append(model.get_weights())
+    assert lengths == [3, 4]
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -271,6 +295,7 @@ def test_a_train_step_of_ones_own_is_used():
         ({"batch_size": 0}, "at least 1"),
         ({"epochs": 0}, "at least 1"),
         ({"validation_freq": 0}, "at least 1"),
+        ({"steps_per_epoch": 0}, "at least 1"),
     ],
 )
 def test_nonsense_is_refused(changed, message):
