@@ -99,11 +99,10 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     if flags.replot:
         return _replot(recipe, existing, console)
     _check(recipe, flags, config)
-    fallback = (
-        "digits" if "digits" in recipe.datasets and not (flags.dataset or flags.data_dir) else None
-    )
-    name = flags.dataset or (recipe.datasets[0] if recipe.datasets else "none")
-    loaded = data.load(name, flags.data_dir, fallback)
+    name = flags.dataset or recipe.usual_dataset(config)
+    replaceable = name == "mnist" and "digits" in recipe.datasets
+    named = flags.dataset or flags.data_dir
+    loaded = data.load(name, flags.data_dir, "digits" if replaceable and not named else None)
     for notice in loaded.notices:
         console.print(f"[bold reverse] ! [/] [bold]{escape(notice)}[/]", highlight=False)
     if existing.exists() and not flags.fresh:

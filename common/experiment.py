@@ -70,9 +70,10 @@ class Recipe:
     """One technique: the variants compared, how to train one, and what is claimed of the results.
 
     `train(run, arm)` trains one arm on one seed; it and `config` must be importable by name. `plot`
-    draws from the results alone. `smoke` and `paper` are the knobs that those presets change;
-    `digits` those that change on that smaller data set. `applies(arm, preset, data set)` says which
-    arms are trained there, if not all.
+    draws from the results alone. `smoke` and `paper` are the knobs that those presets change; `on`
+    those that change on a data set, by its name. `usual(config)` names the data set for who names
+    none; by default it is the first of `datasets`. `applies(arm, preset, data set)` says which arms
+    are trained there, if not all.
     """
 
     about: str
@@ -83,9 +84,10 @@ class Recipe:
     plot: Callable[[Results], Figure]
     smoke: Mapping[str, Any]
     paper: Mapping[str, Any]
-    digits: Mapping[str, Any] = field(default_factory=dict)
+    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: int = 3
     datasets: tuple[str, ...] = ("mnist", "digits")
+    usual: Callable[[Any], str] | None = None
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
@@ -102,9 +104,13 @@ class Recipe:
     def knobs(self, preset: str, dataset: str = "") -> Any:
         """The config of a preset (`default`, `smoke` or `paper`) on a data set."""
         changed = {"default": {}, "smoke": self.smoke, "paper": self.paper}[preset]
-        if dataset == "digits":
-            changed = {**self.digits, **changed}
-        return self.config(**changed)
+        return self.config(**{**self.on.get(dataset, {}), **changed})
+
+    def usual_dataset(self, config: Any) -> str:
+        """The data set that is used if none is named."""
+        if self.usual:
+            return self.usual(config)
+        return self.datasets[0] if self.datasets else "none"
 
     def arms_for(self, preset: str, dataset: str) -> list[str]:
         """The arms that are trained under a preset on a data set."""

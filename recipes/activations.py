@@ -84,11 +84,10 @@ def look(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str
     a thousandth for every image, so that nothing ever reaches their weights.
     """
     activations = model.layers[3:-1:2]
-    probe = keras.Model(model.inputs, [layer.input for layer in activations])
+    probe = keras.Model(model.inputs[0], [layer.input for layer in activations])
     kernels = [layer.kernel for layer in (*model.layers[2:-1:2], model.layers[-1])]
 
-    @tf.function(autograph=False)
-    def compiled(images, labels):
+    def whole(images, labels):
         with tf.GradientTape() as tape:
             cost = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             error = cost(labels, model(images))
@@ -104,7 +103,9 @@ def look(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str
             dead.append(tf.reduce_mean(tf.cast(tf.reduce_max(slope, axis=0) < 1e-3, tf.float32)))
         return gradients, saturated, dead
 
-    found = [np.array(values) for values in compiled(images, labels)]
+    example = tf.constant(images), tf.constant(labels)
+    compiled = tf.function(whole, autograph=False).get_concrete_function(*example)
+    found = [np.array(values) for values in compiled(*example)]
     return dict(zip(("gradient", "saturated", "dead"), found, strict=True))
 
 
@@ -213,7 +214,7 @@ RECIPE = Recipe(
     plot,
     smoke={"n_train": 200, "epochs": 2},
     paper={},
-    digits={"n_train": 1_297, "epochs": 20},
+    on={"digits": {"n_train": 1_297, "epochs": 20}},
     seeds=4,
 )
 

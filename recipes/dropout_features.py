@@ -153,7 +153,7 @@ RECIPE = Recipe(
     plot,
     smoke={"n_train": 200, "epochs": 2},
     paper={"n_train": 60_000, "epochs": 100},
-    digits={"n_train": 1_297},
+    on={"digits": {"n_train": 1_297}},
 )
 
 if __name__ == "__main__":

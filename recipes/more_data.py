@@ -159,7 +159,7 @@ RECIPE = Recipe(
     plot,
     smoke={"steps": 100},
     paper={"steps": 150_000},
-    digits={"n_validation": 297},
+    on={"digits": {"n_validation": 297}},
     seeds=4,
     applies=applies,
 )

@@ -50,3 +50,13 @@ def test_recorded_results_name_no_path_of_a_machine():
     for file in (ROOT / "docs" / "results").glob("*.json"):
         source = json.loads(file.read_text())["dataset"]["source"]
         assert not source.startswith("/"), file
+
+
+def test_rows_of_a_table_have_as_many_cells_as_its_head():
+    """A bar within a cell, as in |dE/dw|, would end it."""
+    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        cells = None
+        for line in page.read_text().splitlines():
+            found = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
+            assert None in (cells, found) or found == cells, f"{page.name}: {line}"
+            cells = found

@@ -61,6 +61,11 @@ def published(claim: dict[str, Any]) -> str:
     return "" if claim["published"] is None else f"{claim['published']:.4g}"
 
 
+def row(*cells: str) -> str:
+    """A row of a Markdown table; a bar within a cell, as in |dE/dw|, ends none."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def seeds(content: dict[str, Any]) -> int:
     """How many seeds the results stand on."""
     return max(len(arm["seeds"]) for arm in content["arms"].values())
@@ -77,16 +82,15 @@ def readme_table() -> str:
         content = recorded(name)
         link = f"[{target(name)}](recipes/{name}.py)"
         if content is None:
-            rows.append(f"| {link} | {headline(name)} | | | | not recorded yet | |")
+            rows.append(row(link, headline(name), "", "", "", "not recorded yet", ""))
             continue
         first = content["claims"][0]
         judged = [c["holds"] for c in content["claims"] if c["holds"] is not None]
         hardware.add(content["hardware"])
-        rows.append(
-            f"| {link} | {first['name']} | {published(first)} | {describe(first)} "
-            f"| {seeds(content)} | [{judged.count(True)} of {len(judged)}](docs/results.md#{name}) "
-            f"| {content['seconds']:.0f} s |"
-        )
+        held = f"[{judged.count(True)} of {len(judged)}](docs/results.md#{name})"
+        time = f"{content['seconds']:.0f} s"
+        about = first["name"], published(first), describe(first), str(seeds(content))
+        rows.append(row(link, *about, held, time))
     return "\n".join([*rows, "", f"Measured on: {'; '.join(sorted(hardware))}."])
 
 
@@ -113,7 +117,7 @@ def results_page() -> str:
         ]
         for claim in content["claims"]:
             cells = (claim["name"], published(claim), describe(claim), claim.get("expected", ""))
-            parts.append(f"| {' | '.join(cells)} | {verdict(claim)} | {claim['source']} |")
+            parts.append(row(*cells, verdict(claim), claim["source"]))
     return "\n".join(parts) + "\n"
 
 

@@ -504,7 +504,7 @@ def test_seeds_are_run_whole_before_the_next(tmp_path):
 
 
 def test_knobs_left_alone_take_what_the_data_set_wants(tmp_path):
-    of = dataclasses.replace(recipe(), digits={"epochs": 2, "rate": 0.1})
+    of = dataclasses.replace(recipe(), on={"digits": {"epochs": 2, "rate": 0.1}})
     call(tmp_path, "--rate", "0.3", of=of)
     assert read(tmp_path)["config"] == {"epochs": 2, "rate": 0.3, "drop": 0.2}
     assert experiment.Recipe.knobs(of, "default", "digits").rate == 0.1
