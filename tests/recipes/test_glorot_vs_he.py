@@ -122,4 +122,6 @@ def test_conv_runs_on_cifar10_unless_another_is_named():
     assert recipe.usual_dataset(Config()) == "mnist"
     assert recipe.usual_dataset(Config(arch="conv")) == "cifar10"
     assert recipe.knobs("default", "cifar10").arch == "conv"
-    assert recipe.arms_for("default", "cifar10") == ["Xavier 22", "He 22", "Xavier 30", "He 30"]
+    assert recipe.arms_for("default", "cifar10") == ["Xavier 22", "He 22"]
+    assert recipe.arms_for("paper", "cifar10") == ["Xavier 22", "He 22", "Xavier 30", "He 30"]
+    assert recipe.arms_for("default", "mnist") == list(ARMS)
