@@ -1,16 +1,16 @@
-"""At 30 layers Adam does not save Xavier's weights, batch normalisation does; He's bear both.
+"""He's lead at 30 layers holds for other rates, decays and Adam, and ends under normalisation.
 
 Source: He, Zhang, Ren & Sun, Delving deep into rectifiers (ICCV 2015), section 2.2: with 30 layers
 "Xavier" stalls and He learns, under momentum .9, rate .01 and weight decay 5e-4. Adam (Kingma & Ba
-2015) divides out the size of a gradient, but here most are smaller than the 1e-7 that it adds to
-its divisor; batch normalisation (Ioffe & Szegedy 2015) gives every layer's signal its size back.
+2015) divides out the size of a gradient; batch normalisation (Ioffe & Szegedy 2015) gives every
+layer's signal its size back.
 
 Differs from the source: it tries one solver; this is a sweep around it, with the dense nets of
-`glorot_vs_he` on MNIST. Nothing was tuned: the arms were fixed before the first run. Where the
-lead ends: under BN, at a rate of .03, at which He's nets fall back to chance, and, on one seed of
-three, without decay, where Xavier's net gets away.
+`glorot_vs_he` on MNIST. Before training the mean |gradient| of a weight in Xavier's net is 4e-8
+from the data and 4e-5 from the penalty: with it, Adam divides out the size of the penalty's.
+Where the lead ends: under BN; at a rate of .03, at which He's nets fall back to chance.
 
-    make recipe-glorot-vs-he-limits          six to ten minutes on 2 cores
+    make recipe-glorot-vs-he-limits          five to eight minutes on 2 cores
 """
 
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ SOLVERS = {
     "no decay": {"rate": 0.01, "decay": 0.0},
     "decay .005": {"rate": 0.01, "decay": 5e-3},
     "Adam": {"rate": 0.001, "decay": 5e-4, "adam": True},
+    "Adam, no decay": {"rate": 0.001, "decay": 0.0, "adam": True},
     "BN": {"rate": 0.01, "decay": 5e-4, "normalised": True},
 }
 ARMS = {
@@ -133,7 +134,7 @@ CLAIMS = (
     ),
     final("Xavier, BN", 84.3, 94.0),  # 89.2 +- 1.6
     final("He, BN", 82.6, 94.3),  # 88.4 +- 1.9
-    Effect(
+    Effect(  # 0.7, on digits 2.9
         "BN: test accuracy, Xavier over He: at most 10 behind (points)",
         "Xavier, BN/final",
         "He, BN/final",
@@ -157,7 +158,7 @@ def plot(results: Results):
                 steps = every * np.arange(1, 1 + len(one))
                 panel.plot(steps, one, color=color, label=None if i else name)
         panel.set_ylim(0, 100)
-    axes[1, 3].legend(*axes[0, 0].get_legend_handles_labels(), loc="center")
+    figures.legend(axes[0, 0])
     return figure
 
 
