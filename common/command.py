@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import math
 import os
 import sys
@@ -163,11 +164,11 @@ def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
         if not exit_.code:
             raise  # --help
         # Of tyro's box take what it says, up to the rule under which the help of the flag stands.
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
-        rule = next(
-            (i for i, line in enumerate(lines) if line.startswith("──") or "╯" in line), None
-        )
-        raise UsageError(f"{' '.join(lines[:rule])} (--help lists the flags)") from None
+        # Where the encoding is not UTF-8 the box is of dashes.
+        lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
+        parts = itertools.groupby(lines, key=lambda line: set(line) <= set("─╰╯-+"))
+        reason = next(" ".join(part) for is_rule, part in parts if not is_rule)
+        raise UsageError(f"{reason} (--help lists the flags)") from None
     return preset, parsed.flags, parsed.knobs
 
 

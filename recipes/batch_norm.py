@@ -25,7 +25,7 @@ from common import figures
 from common.claims import Band, Effect
 from common.command import main
 from common.experiment import Outcome, Recipe, Run
-from common.results import Results
+from common.results import Results, UsageError
 from common.training import fit
 
 PAPER = "Ioffe & Szegedy 2015, 4.1"
@@ -97,6 +97,8 @@ def drift(percentiles: np.ndarray) -> np.ndarray:
 
 def train(run: Run, arm: dict) -> Outcome:
     config, test = run.config, run.data.test
+    if config.steps % config.every:
+        raise UsageError(f"--steps: expected a multiple of --every, received {config.steps}")
     pixels = binary(test.images)
     model = build_model(config, arm, run.seed)
     observe, percentiles = observer(model, pixels[:1_000]), []
@@ -109,7 +111,7 @@ def train(run: Run, arm: dict) -> Outcome:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         batch_size=config.batch_size,
-        epochs=max(1, config.steps // config.every),
+        epochs=config.steps // config.every,
         steps_per_epoch=config.every,
         seed=run.seed,
         callbacks=[*run.watch(), record],

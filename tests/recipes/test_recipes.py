@@ -143,6 +143,13 @@ def test_nonsense_for_a_knob_is_refused(name, knob, value, tmp_path, capsys):
         ("overfitting", "--n-train=70000"),
         ("more_data", "--n-validation=1297"),
         ("early_stopping", "--n-validation=298"),
+        ("batch_norm", "--every=70"),
+        ("glorot_vs_he", "--every=70"),
+        ("glorot_vs_he", "--momentum=1"),
+        ("glorot_vs_he", "--arch=recurrent"),
+        ("glorot_vs_he_limits", "--depth=0"),
+        ("glorot_vs_he_limits", "--every=70"),
+        ("signal_propagation", "--tanh-width=0"),
     ],
 )
 def test_a_knob_just_outside_its_range_is_refused(name, argument, tmp_path, capsys):
@@ -152,7 +159,10 @@ def test_a_knob_just_outside_its_range_is_refused(name, argument, tmp_path, caps
             ["--dataset", "digits", "--jobs", "1", "--out", str(tmp_path / "out"), argument],
         )
     assert exit_.value.code == 2
-    assert "expected" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "expected" in said.lower()
+    assert "---" not in said
     assert not (tmp_path / "out").exists()
 
 
