@@ -83,7 +83,8 @@ def observer(model: keras.Model, pixels: np.ndarray) -> Callable[[], np.ndarray]
     """
     probe, pixels = keras.Model(model.inputs[0], model.layers[-2].input), tf.constant(pixels)
     entering = tf.function(lambda: probe(pixels, training=False), autograph=False)
-    return lambda: np.percentile(entering().numpy(), PERCENTILES, axis=0)
+    compiled = entering.get_concrete_function()
+    return lambda: np.percentile(compiled().numpy(), PERCENTILES, axis=0)
 
 
 def drift(percentiles: np.ndarray) -> np.ndarray:
