@@ -11,7 +11,7 @@ stays ahead, and needs 1.9 times fewer steps to where the plain net ends (not qu
 where the plain net does best, both end alike.
 `batch_norm_folding` is about the layer itself.
 
-    make recipe-batch-norm          about two minutes on 2 cores
+    make recipe-batch-norm          two to three minutes on 2 cores
 """
 
 from collections.abc import Callable
