@@ -78,6 +78,17 @@ def curve(
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 
+def lines(
+    axes: Axes, series: np.ndarray, name: str, color: str, every: int = 1, style: str = "-"
+) -> None:
+    """A line for each of series (seeds, points): where some learn and others do not, a mean lies.
+
+    Point i stands at (i + 1) * every: "after so many steps".
+    """
+    x = every * np.arange(1, series.shape[1] + 1)
+    axes.plot(x, series.T, style, color=color, label=[name] + ["_"] * (len(series) - 1))
+
+
 def points(
     axes: Axes,
     x: list[float],

@@ -191,9 +191,8 @@ def plot(results: Results):
         if about["rate"] <= 1:
             figures.curve(axes[0, 0], accuracy, arm, color, steps)
             axes[0, 0].lines[-1].set_linestyle(line)
-        else:  # a plain net learns or does not, and a mean would hide it: every seed by itself
-            for i, one in enumerate(accuracy):
-                axes[0, 1].plot(steps, one, line, color=color, label=None if i else arm)
+        else:
+            figures.lines(axes[0, 1], accuracy, arm, color, every, line)
     for panel, name in zip(axes[1], ("plain", "BN"), strict=True):
         arm = f"{name}, rate {RATES[0]:g}"
         figures.label(panel, f"into a typical last sigmoid: {arm}", "step", "percentile")

@@ -156,16 +156,14 @@ CLAIMS = (
 def plot(results: Results):
     title = results.titled(f"Xavier against He, {results.config['depth']} layers")
     figure, axes = figures.panels(title, 2, 4)
-    every = results.config["every"]
     solvers = [solver for solver in SOLVERS if f"He, {solver}" in results.content["arms"]]
     for panel in axes.flat[len(solvers) :]:
         panel.set_axis_off()
     for panel, solver in zip(axes.flat, solvers, strict=False):
         figures.label(panel, solver, "step", "test accuracy (%)")
         for color, name in zip(figures.COLORS, ("Xavier", "He"), strict=False):
-            for i, one in enumerate(results.history(f"{name}, {solver}/accuracy")):
-                steps = every * np.arange(1, 1 + len(one))
-                panel.plot(steps, one, color=color, label=None if i else name)
+            series = results.history(f"{name}, {solver}/accuracy")
+            figures.lines(panel, series, name, color, results.config["every"])
         panel.set_ylim(0, 100)
     figures.legend(axes[0, 0])
     return figure
