@@ -181,18 +181,9 @@ def plot(results: Results):
 
 
 SMOKE = {"epochs": 2, "n_train": 200, "n_validation": 50}
-DIGITS = {"n_validation": 297}
+DIGITS = {"digits": {"n_validation": 297}}
 RECIPE = Recipe(
-    __doc__,
-    Config,
-    ARMS,
-    train,
-    CLAIMS,
-    plot,
-    smoke=SMOKE,
-    paper={},
-    on={"digits": DIGITS},
-    seeds=12,
+    __doc__, Config, ARMS, train, CLAIMS, plot, smoke=SMOKE, paper={}, on=DIGITS, seeds=12
 )
 
 if __name__ == "__main__":

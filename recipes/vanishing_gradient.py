@@ -170,9 +170,8 @@ def plot(results: Results):
     for color, arm in zip(figures.COLORS, ARMS, strict=False):
         figures.curve(axes[0, 0], results.history(f"{arm}/start"), arm, color)
         if results.dataset == "mnist":
-            figures.points(
-                axes[0, 0], np.arange(1, 1 + len(PUBLISHED[arm])), PUBLISHED[arm], color=color
-            )
+            speeds = PUBLISHED[arm]
+            figures.points(axes[0, 0], range(1, 1 + len(speeds)), speeds, color=color)
     for k, color in zip(range(1, 5), figures.COLORS, strict=False):
         series = results.history(f"4 layers/layer_{k}")
         figures.curve(axes[0, 1], series, f"layer {k}", color, np.arange(series.shape[1]))
@@ -185,17 +184,8 @@ def plot(results: Results):
     return figure
 
 
-RECIPE = Recipe(
-    __doc__,
-    Config,
-    ARMS,
-    train,
-    CLAIMS,
-    plot,
-    smoke={"n_train": 100, "epochs": 2},
-    paper={"epochs": 500},
-    seeds=20,
-)
+SMOKE, PAPER = {"n_train": 100, "epochs": 2}, {"epochs": 500}
+RECIPE = Recipe(__doc__, Config, ARMS, train, CLAIMS, plot, smoke=SMOKE, paper=PAPER, seeds=20)
 
 if __name__ == "__main__":
     main(RECIPE)
