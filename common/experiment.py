@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -151,6 +152,7 @@ class Plan:
             "data": self.data.sha256,
             "precision": self.precision,
             "versions": results.versions(),
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # rounds otherwise
             "recipe": _what_trains(self.recipe.file),
             "library": [ast.dump(ast.parse(source)) for source in library],
         }
