@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from common import claims, data, figures, results, training, workers
+from common import checkpoint, claims, data, figures, results, training, workers
 from common.results import Results
 
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
@@ -36,10 +37,15 @@ REPORT_SECONDS = 0.2  # between two reports of how far a run is
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run measured: final numbers, and series with one number an epoch."""
+    """What one run measured: final numbers, and series with one number an epoch.
+
+    `weights` are kept as a checkpoint, OUT/ARM.SEED.npz, with `about`, what they are of.
+    """
 
     metrics: Mapping[str, float]
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    weights: Sequence[np.ndarray] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,14 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
         on_progress(run, 1.0)
 
     todo = {
-        run: (plan.recipe.train, plan.recipe.arms[run[0]], plan.config, run[1], _data_request(plan))
+        run: (
+            plan.recipe.train,
+            plan.recipe.arms[run[0]],
+            plan.config,
+            run[1],
+            _data_request(plan),
+            plan.file(*run).with_suffix(".npz"),
+        )
         for run in plan.runs
         if run not in finished
     }
@@ -226,6 +239,10 @@ def _conclude(plan: Plan, finished: dict, deaths: Mapping, kept: int, seconds: f
         return Report(None, kept, missing)
     found = Results(_content(plan, finished, missing, seconds))
     results.write_whole(plan.out / "results.json", results.encode(found.content))
+    for run, outcome in finished.items():
+        if outcome.get("checkpoint"):
+            kept_in = plan.file(*run).with_suffix(".npz")
+            results.write_whole(plan.out / kept_in.name, kept_in.read_bytes())
     draw(plan.recipe, found, plan.out)
     return Report(found, kept, missing)
 
@@ -278,7 +295,7 @@ def _data_request(plan: Plan) -> tuple[str, str | None, str]:
 
 def _train(task: tuple, report: workers.Report) -> dict:
     """One run, in whichever process: -> what its file holds."""
-    train, arm, config, seed, (name, data_dir, sha256) = task
+    train, arm, config, seed, (name, data_dir, sha256), weights = task
     loaded = _load(name, data_dir)
     if loaded.sha256 != sha256:
         raise data.DataError(f"{name} changed while the experiment ran")
@@ -286,12 +303,15 @@ def _train(task: tuple, report: workers.Report) -> dict:
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
     outcome = train(Run(config, seed, loaded, report), arm)
     keras.utils.clear_session(free_memory=False)
+    if outcome.weights:
+        checkpoint.save(weights, outcome.weights, outcome.about)
     return {
         "metrics": {name: results.short(value) for name, value in outcome.metrics.items()},
         "history": {
             name: [results.short(v) for v in series] for name, series in outcome.history.items()
         },
         "seconds": round(time.perf_counter() - began, 2),
+        "checkpoint": bool(outcome.weights),
     }
 
 
@@ -309,7 +329,10 @@ def _finished(file: Path) -> dict | None:
     """What a finished run measured; None if it is not there. A damaged file is trained anew."""
     try:
         found = json.loads(file.read_bytes())
-        return found if {"metrics", "history"} <= set(found) else None
+        whole = {"metrics", "history"} <= set(found)
+        if found.get("checkpoint"):
+            whole &= file.with_suffix(".npz").exists()
+        return found if whole else None
     except (OSError, ValueError, TypeError):
         return None
 
@@ -340,9 +363,9 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
             "name": plan.data.name,
             "source": plan.data.source,
             "sha256": plan.data.sha256,
-            "n_train": getattr(plan.config, "n_train", len(plan.data.train)),
+            "n_train": getattr(plan.config, "n_train", 0) or len(plan.data.train),
             "n_validation": getattr(plan.config, "n_validation", 0),
-            "n_test": len(plan.data.test),
+            "n_test": getattr(plan.config, "n_test", 0) or len(plan.data.test),
         },
         "arms": arms,
         "versions": results.versions(),

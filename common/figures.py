@@ -102,6 +102,16 @@ def points(
     axes.plot(x, y, color=color, linestyle=line, linewidth=2, marker="o", markersize=9, label=name)
 
 
+def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures (n, H, W[, 3]) in [0, 1] side by side in rows, a white line between them."""
+    border = ((0, 0), (1, 1), (1, 1), *((0, 0),) * (pictures.ndim - 3))
+    framed = np.pad(pictures, border, constant_values=1.0)
+    missing = -len(framed) % columns
+    framed = np.concatenate([framed, np.ones((missing, *framed.shape[1:]))])
+    rows = framed.reshape(-1, columns, *framed.shape[1:])
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
 def png(figure: Figure) -> bytes:
     """The figure as the content of a PNG file, in 256 colours: a third of the size."""
     stream, small = io.BytesIO(), io.BytesIO()

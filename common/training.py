@@ -6,19 +6,24 @@ runs Keras's own `train_step` on it. What `fit` promises stays true: optimizers,
 callbacks and `History` are Keras's own, and the numbers are those of `model.fit` on the same order
 of batches.
 
-Images may be uint8 (0..255): they are kept so and scaled to [0, 1] in the compiled step.
+Images may be uint8 (0..255): they are kept so and scaled to [0, 1] in the compiled step. Arrays
+mapped from a file (`numpy.memmap`) may be larger than the memory: they are read in chunks, the next
+one while the last is trained on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# Images evaluated at once: few enough that a dense layer's inputs stay in the processor's cache.
-EVALUATION_BATCH = 1_000
+# Evaluated at once: few enough that a dense layer's inputs stay in the processor's cache, and that
+# the responses to large images fit into memory.
+EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
+CHUNK_BYTES = 2**27  # of a mapped array in memory at once; two such chunks are
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -43,7 +48,8 @@ def fit(
 
     Args:
         model: a built keras.Model. Its `train_step` may be overridden.
-        x: inputs (n, ...), float, or uint8 images that are scaled to [0, 1] in the step.
+        x: inputs (n, ...), float, or uint8 images that are scaled to [0, 1] in the step. A
+            numpy.memmap is read as it is needed, anything else rests on the device.
         y: targets (n, ...).
         optimizer, loss, metrics: as for `keras.Model.compile`.
         batch_size: examples in a mini-batch; the last one of an epoch may be smaller.
@@ -73,9 +79,8 @@ def fit(
     size = len(x) if steps_per_epoch is None else steps_per_epoch * batch_size
     steps = -(-size // batch_size)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
-    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     _build(model, x, y)
-    train = _program(model, model.train_step, batch_size, x, y, order(seed, 0, len(x), size))
+    train = _passes(model, model.train_step, batch_size, x, y, size)
     watched = _watched(model, validation_data)
 
     callback_list = keras.callbacks.CallbackList(
@@ -91,7 +96,7 @@ def fit(
     for epoch in range(epochs):
         callback_list.on_epoch_begin(epoch)
         callback_list.on_train_batch_begin(0)
-        logs = _numbers(train(x, y, tf.constant(order(seed, epoch, len(x), size))))
+        logs = train(order(seed, epoch, len(x), size))
         callback_list.on_train_batch_end(steps - 1, logs)
         if (epoch + 1) % validation_freq == 0:
             for prefix, evaluation in watched.items():
@@ -105,7 +110,7 @@ def fit(
 
 
 def evaluate(
-    model: keras.Model, x: np.ndarray, y: np.ndarray, batch_size: int = EVALUATION_BATCH
+    model: keras.Model, x: np.ndarray, y: np.ndarray, batch_size: int | None = None
 ) -> dict[str, float]:
     """Loss and metrics of a compiled model over all examples, the last incomplete batch included.
 
@@ -113,9 +118,8 @@ def evaluate(
     """
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
-    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     _build(model, x, y)
-    return _numbers(_program(model, model.test_step, batch_size, x, y)(x, y))
+    return _passes(model, model.test_step, batch_size or _evaluation_batch(x), x, y)()
 
 
 def order(seed: int, epoch: int, n: int, size: int | None = None) -> np.ndarray:
@@ -158,20 +162,63 @@ def _all_layers(layer: keras.Layer) -> Iterator[keras.Layer]:
         yield from _all_layers(part)
 
 
-def _build(model: keras.Model, x: tf.Tensor, y: tf.Tensor) -> None:
+def _build(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
     """Makes every variable of the optimizer, loss and metrics: none may be born inside a loop."""
     if model.optimizer is not None:
         model.optimizer.build(model.trainable_variables)
-    some_x, some_y = scaled(x[:1]), y[:1]
+    some_x, some_y = scaled(tf.convert_to_tensor(x[:1])), tf.convert_to_tensor(y[:1])
     outputs = model(some_x, training=False)
     model.compute_loss(some_x, some_y, outputs, training=False)
     model.compute_metrics(some_x, some_y, outputs)
 
 
-def _program(
-    model: keras.Model, step: Callable, batch_size: int, *example: tf.Tensor | np.ndarray
-) -> Callable:
-    """(x, y[, order]) -> metrics of one pass in mini-batches, compiled for arguments like these."""
+def _passes(
+    model: keras.Model,
+    step: Callable,
+    batch_size: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    size: int | None = None,
+) -> Callable[..., dict[str, float]]:
+    """A function that makes one pass in mini-batches, in the order (size,) given, and measures."""
+    if isinstance(x, np.memmap):
+        return _mapped_passes(model, step, batch_size, x, y)
+    arguments = [tf.convert_to_tensor(x), tf.convert_to_tensor(y)]
+    some = [] if size is None else [tf.zeros(size, tf.int32)]
+    program = _program(model, step, batch_size).get_concrete_function(*arguments, *some)
+    return lambda *order: _numbers(program(*arguments, *map(tf.constant, order)))
+
+
+def _mapped_passes(
+    model: keras.Model, step: Callable, batch_size: int, x: np.memmap, y: np.ndarray
+) -> Callable[..., dict[str, float]]:
+    """`_passes` over an array that is read from its file, chunk by chunk."""
+    first, later = (_program(model, step, batch_size, reset) for reset in (True, False))
+    a_batch = batch_size * x[:1].nbytes
+    length = batch_size * max(1, CHUNK_BYTES // a_batch)
+
+    def run(order: np.ndarray | None = None) -> dict[str, float]:
+        order = np.arange(len(x)) if order is None else order
+        parts = [order[i : i + length] for i in range(0, len(order), length)]
+
+        def read(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            rows, where = np.unique(part, return_inverse=True)  # a disk is read forwards
+            return x[rows][where], y[part]
+
+        with ThreadPoolExecutor(1) as reader:
+            waiting = reader.submit(read, parts[0])
+            for i, _ in enumerate(parts):
+                chunk = [tf.convert_to_tensor(array) for array in waiting.result()]
+                if i + 1 < len(parts):
+                    waiting = reader.submit(read, parts[i + 1])
+                metrics = (later if i else first)(*chunk)
+        return _numbers(metrics)
+
+    return run
+
+
+def _program(model: keras.Model, step: Callable, batch_size: int, reset: bool = True) -> Callable:
+    """(x, y[, order]) -> metrics of one pass in mini-batches; `reset` begins to count anew."""
 
     def run(x: tf.Tensor, y: tf.Tensor, order: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         n = (x if order is None else order).shape[0]
@@ -187,7 +234,8 @@ def _program(
             batch(i * batch_size, batch_size)
             return [i + 1]
 
-        model.reset_metrics()
+        if reset:
+            model.reset_metrics()
         full, rest = divmod(n, batch_size)
         if full:
             # Gradients flow within a step, never through the loop, so nothing needs to be kept.
@@ -196,8 +244,7 @@ def _program(
             batch(n - rest, rest)
         return model.get_metrics_result()
 
-    compiled = tf.function(run, jit_compile=compiles_with_xla(model), autograph=False)
-    return compiled.get_concrete_function(*map(tf.convert_to_tensor, example))
+    return tf.function(run, jit_compile=compiles_with_xla(model), autograph=False)
 
 
 def _rows(tensor: tf.Tensor, start: tf.Tensor | int, size: int) -> tf.Tensor:
@@ -212,13 +259,14 @@ def _watched(
     if validation_data is None:
         return {}
     sets = validation_data if isinstance(validation_data, Mapping) else {"val": validation_data}
+    return {
+        prefix: _passes(model, model.test_step, _evaluation_batch(x), x, y)
+        for prefix, (x, y) in sets.items()
+    }
 
-    def evaluation(x: np.ndarray, y: np.ndarray) -> Callable[[], dict[str, float]]:
-        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        program = _program(model, model.test_step, EVALUATION_BATCH, x, y)
-        return lambda: _numbers(program(x, y))
 
-    return {prefix: evaluation(*examples) for prefix, examples in sets.items()}
+def _evaluation_batch(x: np.ndarray) -> int:
+    return min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // max(1, x[:1].nbytes)))
 
 
 def _numbers(metrics: Mapping[str, tf.Tensor]) -> dict[str, float]:

@@ -7,13 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
+    "checkpoint": {"results"},
     "claims": set(),
     "data": set(),
     "figures": set(),
+    "layers": set(),
     "results": set(),
     "training": set(),
     "workers": set(),
-    "experiment": {"claims", "data", "figures", "results", "training", "workers"},
+    "experiment": {"checkpoint", "claims", "data", "figures", "results", "training", "workers"},
     "command": {"claims", "data", "experiment", "results"},
 }
 

@@ -301,3 +301,26 @@ def test_steps_per_epoch_divides_the_same_training_differently():
 def test_nonsense_is_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         train(build(), **changed)
+
+
+@pytest.mark.parametrize("batch_size", [5, 7, 50])
+def test_an_array_mapped_from_a_file_trains_and_evaluates_like_one_in_memory(
+    tmp_path, monkeypatch, batch_size
+):
+    images = RNG.integers(0, 256, (50, 6), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    monkeypatch.setattr(training, "CHUNK_BYTES", 15 * 6)  # several chunks, the last one shorter
+    monkeypatch.setattr(training, "EVALUATION_BYTES", 8 * 6)
+    settings = {"x": images, "batch_size": batch_size, "validation_data": (images, Y)}
+    plain, streamed = build(), build()
+    expected = train(plain, **settings)
+    received = train(streamed, **settings | {"x": mapped, "validation_data": (mapped, Y)})
+    assert received.keys() == expected.keys()
+    for name, values in expected.items():
+        assert received[name] == pytest.approx(values, rel=1e-5), name
+    for mine, other in zip(plain.get_weights(), streamed.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
+    assert training.evaluate(streamed, mapped, Y) == pytest.approx(
+        training.evaluate(plain, images, Y), rel=1e-5
+    )
