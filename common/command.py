@@ -103,7 +103,9 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     name = flags.dataset or recipe.usual_dataset(config)
     replaceable = name == "mnist" and "digits" in recipe.datasets
     named = flags.dataset or flags.data_dir
-    loaded = data.load(name, flags.data_dir, "digits" if replaceable and not named else None)
+    side = recipe.side(config) if recipe.side else None
+    fallback = "digits" if replaceable and not named else None
+    loaded = experiment.load(name, flags.data_dir, side, fallback)
     for notice in loaded.notices:
         console.print(f"[bold reverse] ! [/] [bold]{escape(notice)}[/]", highlight=False)
     if existing.exists() and not flags.fresh:
@@ -189,8 +191,11 @@ def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name}: expected a whole number of at least 1, received {value}")
-    if flags.dataset is not None and flags.dataset not in recipe.datasets:
+    any_photographs = recipe.side and flags.dataset not in data.NAMES
+    if flags.dataset is not None and flags.dataset not in recipe.datasets and not any_photographs:
         expected = " or ".join(recipe.datasets) or "none"
+        if recipe.side:
+            expected += ", folder, or a name of TensorFlow Datasets"
         raise UsageError(f"--dataset: expected {expected}, received {flags.dataset}")
     check_knobs(config)
 

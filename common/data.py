@@ -62,6 +62,7 @@ PUBLIC = {
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     ),
 }
+ANY_URL = "https://storage.googleapis.com"  # asked for before other data sets
 NAMES = (*PUBLIC, "digits", "none")
 
 
@@ -104,6 +105,12 @@ class Dataset:
     notices: tuple[str, ...] = ()
 
 
+def cache_folder() -> Path:
+    """Where decoded data are kept."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return root / "keras-recipes"
+
+
 def unit(images: np.ndarray) -> np.ndarray:
     """uint8 images in 0..255 -> float32 in [0, 1], as `common.training` does in its step."""
     return images.astype(np.float32) / np.float32(255)
@@ -131,7 +138,7 @@ def load(name: str, data_dir: str | Path | None = None, fallback: str | None = N
     if name not in PUBLIC:
         raise DataError(f"expected one of the data sets {', '.join(NAMES)}; received: {name}")
     notices: list[str] = []
-    folder, source = _find(name, data_dir, notices)
+    folder, source = find(name, data_dir, notices)
     if folder is None:
         if fallback is None:
             reason = "; ".join([f"no {name} to be had", *notices])
@@ -196,10 +203,16 @@ def _digits() -> Dataset:
     return Dataset("digits", train, test, "scikit-learn", checksum(arrays))
 
 
-def _find(
+def find(
     name: str, data_dir: str | Path | None, notices: list[str]
 ) -> tuple[Path | None, str | None]:
-    """The folder NAME/VERSION with the data set, downloaded if need be, and a name for it."""
+    """The folder NAME/VERSION of a data set of TensorFlow Datasets, and where it was found.
+
+    Looks in `data_dir` alone if that is given, else in the usual places, and downloads at last;
+    (None, None) if all that fails. Adds to `notices` what a user must know.
+
+    Raises DataError for a folder that cannot be read, or a `data_dir` without the data set.
+    """
     if data_dir is not None:
         folder = _version_folder(Path(data_dir), name, "--data-dir")
         if folder is None:
@@ -269,8 +282,7 @@ def _cached(name: str, folder: Path, notices: list[str]) -> tuple[tuple[np.ndarr
         for file in sorted(folder.iterdir())
     ]
     key = hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    file = root / "keras-recipes" / f"{name}-{folder.name}-{key}.npz"
+    file = cache_folder() / f"{name}-{folder.name}-{key}.npz"
     if file.exists():
         try:
             return _read_cache(file)
@@ -368,7 +380,13 @@ def _download(name: str, root: Path, notices: list[str]) -> bool:
         "tfds.builder(sys.argv[1], data_dir=sys.argv[2], try_gcs=False).download_and_prepare()"
     )
     steps = [
-        ("no network", probe, [PUBLIC[name].url], PROBE_SECONDS, subprocess.DEVNULL),
+        (
+            "no network",
+            probe,
+            [PUBLIC[name].url if name in PUBLIC else ANY_URL],
+            PROBE_SECONDS,
+            subprocess.DEVNULL,
+        ),
         (f"the download of {name} failed", prepare, [name, str(root)], DOWNLOAD_SECONDS, None),
     ]
     for failure, code, arguments, seconds, stderr in steps:

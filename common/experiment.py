@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from common import checkpoint, claims, data, figures, results, training, workers
+from common import checkpoint, claims, data, figures, images, results, training, workers
 from common.results import Results
 
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
@@ -79,8 +79,9 @@ class Recipe:
     `train(run, arm)` trains one arm on one seed; it and `config` must be importable by name. `plot`
     draws from the results alone. `smoke` and `paper` are the knobs that those presets change; `on`
     those that change on a data set, by its name. `usual(config)` names the data set for who names
-    none; by default it is the first of `datasets`. `applies(arm, preset, data set)` says which arms
-    are trained there, if not all.
+    none; by default it is the first of `datasets`. With `side` any other data set of photographs
+    may be named too, and `folder`: they are cut to squares of `side(config)` pixels.
+    `applies(arm, preset, data set)` says which arms are trained there, if not all.
     """
 
     about: str
@@ -95,6 +96,7 @@ class Recipe:
     seeds: int = 3
     datasets: tuple[str, ...] = ("mnist", "digits")
     usual: Callable[[Any], str] | None = None
+    side: Callable[[Any], int] | None = None
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
@@ -137,6 +139,11 @@ class Plan:
     precision: str
     jobs: int
     out: Path
+
+    @property
+    def side(self) -> int | None:
+        """Of the squares to which photographs are cut; None if the recipe takes none."""
+        return self.recipe.side(self.config) if self.recipe.side else None
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -212,7 +219,8 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
             plan.recipe.arms[run[0]],
             plan.config,
             run[1],
-            _data_request(plan),
+            (plan.data.name, plan.data_dir, plan.side),
+            plan.data.sha256,
             plan.file(*run).with_suffix(".npz"),
         )
         for run in plan.runs
@@ -289,16 +297,24 @@ def _what_trains(source: Path) -> str:
     return "\n".join(ast.dump(defined[name]) for name in sorted(reached))
 
 
-def _data_request(plan: Plan) -> tuple[str, str | None, str]:
-    return plan.data.name, plan.data_dir, plan.data.sha256
+def load(
+    name: str, data_dir: str | None, side: int | None = None, fallback: str | None = None
+) -> data.Dataset:
+    """A data set by its name; with a `side` it may be any one of photographs, cut to squares.
+
+    Raises DataError if it is not to be had.
+    """
+    if side is not None and name not in data.NAMES:
+        return images.load(name, data_dir, side)
+    return data.load(name, data_dir, fallback)
 
 
 def _train(task: tuple, report: workers.Report) -> dict:
     """One run, in whichever process: -> what its file holds."""
-    train, arm, config, seed, (name, data_dir, sha256), weights = task
-    loaded = _load(name, data_dir)
+    train, arm, config, seed, request, sha256, weights = task
+    loaded = _load(*request)
     if loaded.sha256 != sha256:
-        raise data.DataError(f"{name} changed while the experiment ran")
+        raise data.DataError(f"{loaded.name} changed while the experiment ran")
     began = time.perf_counter()
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
     outcome = train(Run(config, seed, loaded, report), arm)
@@ -315,24 +331,20 @@ def _train(task: tuple, report: workers.Report) -> dict:
     }
 
 
-_loaded: dict[tuple, data.Dataset] = {}
-
-
-def _load(name: str, data_dir: str | None) -> data.Dataset:
+@functools.cache
+def _load(name: str, data_dir: str | None, side: int | None) -> data.Dataset:
     """A process loads its data once, not once a run."""
-    if (name, data_dir) not in _loaded:
-        _loaded[name, data_dir] = data.load(name, data_dir)
-    return _loaded[name, data_dir]
+    return load(name, data_dir, side)
 
 
 def _finished(file: Path) -> dict | None:
     """What a finished run measured; None if it is not there. A damaged file is trained anew."""
     try:
         found = json.loads(file.read_bytes())
-        whole = {"metrics", "history"} <= set(found)
-        if found.get("checkpoint"):
-            whole &= file.with_suffix(".npz").exists()
-        return found if whole else None
+        if not {"metrics", "history"} <= set(found):
+            return None
+        lacks_weights = found.get("checkpoint") and not file.with_suffix(".npz").exists()
+        return None if lacks_weights else found
     except (OSError, ValueError, TypeError):
         return None
 
@@ -353,6 +365,7 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
                 name: [run["history"][name] for run in runs] for name in runs[0]["history"]
             },
         }
+    n_train, n_test = len(plan.data.train), len(plan.data.test)
     content = {
         "schema": results.SCHEMA,
         "recipe": plan.recipe.name,
@@ -363,9 +376,9 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
             "name": plan.data.name,
             "source": plan.data.source,
             "sha256": plan.data.sha256,
-            "n_train": getattr(plan.config, "n_train", 0) or len(plan.data.train),
+            "n_train": min(getattr(plan.config, "n_train", 0) or n_train, n_train),
             "n_validation": getattr(plan.config, "n_validation", 0),
-            "n_test": getattr(plan.config, "n_test", 0) or len(plan.data.test),
+            "n_test": min(getattr(plan.config, "n_test", 0) or n_test, n_test),
         },
         "arms": arms,
         "versions": results.versions(),

@@ -103,7 +103,12 @@ def points(
 
 
 def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures (n, H, W[, 3]) in [0, 1] side by side in rows, a white line between them."""
+    """Pictures (n, H, W[, 3]) in [0, 1] side by side in rows, a white line between them.
+
+    Small ones are enlarged, so that the line is thin beside them.
+    """
+    larger = max(1, 32 // pictures.shape[1])
+    pictures = pictures.repeat(larger, axis=1).repeat(larger, axis=2)
     border = ((0, 0), (1, 1), (1, 1), *((0, 0),) * (pictures.ndim - 3))
     framed = np.pad(pictures, border, constant_values=1.0)
     missing = -len(framed) % columns

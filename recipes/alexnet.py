@@ -44,8 +44,10 @@ class Config:
     decay: Annotated[float, AtLeast(0)] = 5e-4  # weight decay: v <- momentum v - rate (decay w + g)
     batch_size: int = 128  # images in a mini-batch
     epochs: int = 6  # passes over the training images
-    n_train: Annotated[int, AtLeast(0)] = 0  # training images; 0: all but a tenth, for validation
-    n_test: Annotated[int, AtLeast(0)] = 0  # test images; 0: all
+    n_train: Annotated[int, AtLeast(0)] = (
+        0  # training images at most; 0: all but the tenth for validation
+    )
+    n_test: Annotated[int, AtLeast(0)] = 0  # test images at most; 0: all
 
 
 ARMS = {"AlexNet": {}}
@@ -129,9 +131,10 @@ def errors(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]
 
 
 def train(run: Run, arm: dict) -> Outcome:
-    config, test = run.config, run.data.test.first(run.config.n_test or len(run.data.test))
+    config = run.config
     training, validation = run.data.train.hold_out(max(1, len(run.data.train) // 10))
-    training = training.first(config.n_train or len(training))
+    training = training.first(min(config.n_train or len(training), len(training)))
+    test = run.data.test.first(min(config.n_test or len(run.data.test), len(run.data.test)))
     classes = 1 + int(max(split.labels.max() for split in (run.data.train, test)))
     net = build_model(config.variant, classes, run.seed, config.decay)
     mean = training.images.mean(axis=0, dtype=np.float64)
@@ -221,6 +224,8 @@ RECIPE = Recipe(
     paper={"variant": "grouped", "epochs": 90},
     seeds=1,
     datasets=("cifar10",),
+    usual=lambda config: "cifar10" if config.variant == "cifar" else "imagenet2012",
+    side=lambda config: 40 if config.variant == "cifar" else 256,
     jobs=1,
 )
 

@@ -11,11 +11,21 @@ ALLOWED = {
     "claims": set(),
     "data": set(),
     "figures": set(),
+    "images": {"data"},
     "layers": set(),
     "results": set(),
     "training": set(),
     "workers": set(),
-    "experiment": {"checkpoint", "claims", "data", "figures", "results", "training", "workers"},
+    "experiment": {
+        "checkpoint",
+        "claims",
+        "data",
+        "figures",
+        "images",
+        "results",
+        "training",
+        "workers",
+    },
     "command": {"claims", "data", "experiment", "results"},
 }
 
