@@ -106,7 +106,7 @@ class Crop(keras.layers.Layer):
         seed: int = 0,
         **settings,
     ):
-        super().__init__(**settings)
+        super().__init__(**{"dtype": "float32"} | settings)  # half precision would round pixels
         self.size, self.margin, self.strength, self.random = size, margin, strength, random
         self.mean = np.asarray(mean, np.float32)
         self.colour = None if colour is None else np.asarray(colour, np.float32)
