@@ -57,8 +57,11 @@ class Flags:
     data_dir: Annotated[Path | None, _unless("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")] = None
     # where results go
     out: Annotated[Path | None, _unless("DIR", "results/NAME")] = None
-    # number format of the arithmetic
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    # number format of the arithmetic: float32, mixed_bfloat16 or mixed_float16
+    precision: Annotated[
+        Literal["float32", "mixed_bfloat16", "mixed_float16"] | None,
+        _unless("FORMAT", "float32; AlexNet mixed_bfloat16 where the processor has it"),
+    ] = None
     fresh: bool = False  # train everything anew; else finished arms and seeds are kept
     replot: bool = False  # only draw the figure again, from results.json
 
@@ -120,7 +123,7 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
         seeds=flags.seeds or (1 if flags.smoke else recipe.seeds),
         data=loaded,
         data_dir=str(flags.data_dir) if flags.data_dir else None,
-        precision=flags.precision,
+        precision=flags.precision or _precision(recipe),
         jobs=flags.jobs or _jobs(recipe, flags.smoke),
         out=out,
     )
@@ -229,6 +232,10 @@ def _jobs(recipe: Recipe, smoke: bool) -> int:
     if smoke or tf.config.list_physical_devices("GPU"):
         return 1
     return recipe.jobs or os.cpu_count() or 1
+
+
+def _precision(recipe: Recipe) -> str:
+    return "mixed_bfloat16" if recipe.half and results.computes_in_bfloat16() else "float32"
 
 
 @contextlib.contextmanager

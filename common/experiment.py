@@ -80,7 +80,8 @@ class Recipe:
     draws from the results alone. `smoke` and `paper` are the knobs that those presets change; `on`
     those that change on a data set, by its name. `usual(config)` names the data set for who names
     none; by default it is the first of `datasets`. With `side` any other data set of photographs
-    may be named too, and `folder`: they are cut to squares of `side(config)` pixels.
+    may be named too, and `folder`: they are cut to squares of `side(config)` pixels. With `half` it
+    trains in mixed_bfloat16 where the processor computes in it, unless told otherwise.
     `applies(arm, preset, data set)` says which arms are trained there, if not all.
     """
 
@@ -97,6 +98,7 @@ class Recipe:
     datasets: tuple[str, ...] = ("mnist", "digits")
     usual: Callable[[Any], str] | None = None
     side: Callable[[Any], int] | None = None
+    half: bool = False
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
@@ -161,6 +163,11 @@ class Plan:
         depends_on = {
             "schema": results.SCHEMA,
             "config": dataclasses.asdict(self.config),
+            "files": {
+                knob: hashlib.sha256(value.read_bytes()).hexdigest()
+                for knob, value in dataclasses.asdict(self.config).items()
+                if isinstance(value, Path) and value.is_file()
+            },
             "arms": {name: dict(arm) for name, arm in self.recipe.arms.items()},
             "data": self.data.sha256,
             "precision": self.precision,
@@ -370,7 +377,10 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
         "schema": results.SCHEMA,
         "recipe": plan.recipe.name,
         "preset": plan.preset,
-        "config": dataclasses.asdict(plan.config),
+        "config": {
+            knob: str(value) if isinstance(value, Path) else value
+            for knob, value in dataclasses.asdict(plan.config).items()
+        },
         "precision": plan.precision,
         "dataset": {
             "name": plan.data.name,

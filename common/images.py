@@ -194,7 +194,7 @@ def _write(cached: Path, source: Source, side: int) -> None:
         for name, part in zip(("train", "test"), source.parts, strict=True):
             labels[name] = []
             with open(made / name, "wb") as stream:
-                for one, pixels, label in _cut(part, side):
+                for one, pixels, label in cut(part, side):
                     if pixels is None:
                         broken.append(one)
                         continue
@@ -219,10 +219,10 @@ def _write(cached: Path, source: Source, side: int) -> None:
         raise
 
 
-def _cut(pictures: Iterable[Picture], side: int) -> Iterator[tuple[str, np.ndarray | None, int]]:
+def cut(pictures: Iterable[Picture], side: int) -> Iterator[tuple[str, np.ndarray | None, int]]:
     """The squares in their order, None for a broken one; a few hundred are in memory at once."""
 
-    def cut(picture: Picture) -> tuple[str, np.ndarray | None, int]:
+    def one(picture: Picture) -> tuple[str, np.ndarray | None, int]:
         name, content, label = picture
         try:
             return name, square(content, side), label
@@ -232,7 +232,7 @@ def _cut(pictures: Iterable[Picture], side: int) -> Iterator[tuple[str, np.ndarr
     waiting = iter(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes outside Python's lock
         while some := list(itertools.islice(waiting, READ_AT_ONCE)):
-            yield from threads.map(cut, some)
+            yield from threads.map(one, some)
 
 
 def _read(cached: Path, side: int, notices: list[str]) -> tuple[dict, Split, Split] | None:

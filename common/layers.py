@@ -179,6 +179,41 @@ def grouped(
     return keras.layers.Concatenate()(parts)
 
 
+def small_alexnet(classes: int, seed: int) -> keras.Model:
+    """(B, 32, 32, 3) mean-subtracted pixels -> (B, classes) logits: AlexNet scaled to CIFAR-10.
+
+    Layers conv1 to conv5, dense6 and dense7 are named. The recipe alexnet builds and explains the
+    same stack; weights are N(0, .01^2) times the root of how many more inputs the published unit
+    has, so that every layer keeps its gain.
+    """
+    maps, units = (32, 64, 96, 96, 64), 512
+    published = (363, 1200, 2304, 1728, 1728, 9216, 4096, 4096)  # inputs of a unit
+    draws = keras.random.SeedGenerator(seed)
+
+    def settings(layer: int, inputs: int) -> dict:
+        deviation = 0.01 * (published[layer] / inputs) ** 0.5
+        return {
+            "kernel_initializer": keras.initializers.RandomNormal(0, deviation, seed=draws),
+            "bias_initializer": "ones" if layer in (1, 3, 4, 5, 6) else "zeros",
+            "kernel_regularizer": keras.regularizers.L2(2.5e-4),
+        }
+
+    def conv(x, layer: int, size: int, groups: int = 1):
+        how = settings(layer, size**2 * x.shape[-1] // groups) | {"activation": "relu"}
+        one = lambda: keras.layers.Conv2D(maps[layer] // groups, size, padding="same", **how)  # noqa: E731
+        return keras.layers.Identity(name=f"conv{layer + 1}")(grouped(x, groups, one))
+
+    x = inputs = keras.Input((32, 32, 3))
+    x = keras.layers.MaxPooling2D(3, 2)(LocalResponseNormalization()(conv(x, 0, 5)))
+    x = keras.layers.MaxPooling2D(3, 2)(LocalResponseNormalization()(conv(x, 1, 5, groups=2)))
+    x = conv(conv(conv(x, 2, 3), 3, 3, groups=2), 4, 3, groups=2)
+    x = keras.layers.Flatten()(keras.layers.MaxPooling2D(3, 2)(x))
+    for layer in (5, 6):
+        how = settings(layer, x.shape[-1]) | {"activation": "relu", "name": f"dense{layer + 1}"}
+        x = keras.layers.Dropout(0.5, seed=10 * seed + layer)(keras.layers.Dense(units, **how)(x))
+    return keras.Model(inputs, keras.layers.Dense(classes, **settings(7, units))(x))
+
+
 def pca_colours(images: np.ndarray) -> np.ndarray:
     """uint8 images (n, H, W, 3) -> the main axes of their colours (3, 3), in rows, in 0..255.
 

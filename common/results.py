@@ -118,6 +118,14 @@ def hardware() -> str:
     return f"{model.strip()}, {os.cpu_count()} cores"
 
 
+def computes_in_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself; elsewhere they are slower."""
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text()
+        return any(flag in flags for flag in ("amx_bf16", "avx512_bf16"))
+    return False
+
+
 def commit() -> str | None:
     """The commit of this repository, `-dirty` if files differ from it, None outside one."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

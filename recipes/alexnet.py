@@ -226,6 +226,7 @@ RECIPE = Recipe(
     datasets=("cifar10",),
     usual=lambda config: "cifar10" if config.variant == "cifar" else "imagenet2012",
     side=lambda config: 40 if config.variant == "cifar" else 256,
+    half=True,
     jobs=1,
 )
 

@@ -62,10 +62,15 @@ def build_model(unit: str, scaled: bool, mean: np.ndarray, width: int, seed: int
     # Balanced weights want inputs of deviation one, the small ones pixels.
     size = 4.0 if scaled else 255.0
     layers = [keras.Input((32, 32, 3)), keras.layers.Rescaling(size, -size * mean)]
-    for maps, deviation in ((width, 1e-4), (width, 0.01), (2 * width, 0.01)):
+    highest, mean_of = keras.layers.MaxPooling2D, keras.layers.AveragePooling2D
+    for maps, deviation, pool in (
+        (width, 1e-4, highest),
+        (width, 0.01, mean_of),
+        (2 * width, 0.01, mean_of),
+    ):
         how = initial(deviation)
         layers.append(keras.layers.Conv2D(maps, 5, padding="same", activation=unit, **how))
-        layers.append(keras.layers.MaxPooling2D(3, 2, "same"))
+        layers.append(pool(3, 2, "same"))
     layers.append(keras.layers.Flatten())
     return keras.Sequential([*layers, keras.layers.Dense(10, **initial(0.01))])
 
