@@ -16,7 +16,7 @@ help:
 	@echo 'make test                         every test, on real data where it is to be had'
 	@echo 'make lint                         ruff: format and rules'
 	@echo 'make bench                        speed beside plain Keras, PyTorch and NumPy'
-	@echo 'make record-NAME                  keep the results of a run as the published ones'
+	@echo 'make record-NAME [ARGS=--paper]   run one and keep its results in docs/'
 	@echo 'make readme                       write the results table of README.md anew'
 	@echo 'make install-gpu                  TensorFlow with CUDA, for machines with a GPU'
 	@echo 'make clean                        remove .venv and caches (results stay)'
@@ -45,7 +45,7 @@ recipe-%: $(INSTALLED)
 	@$(PYTHON) -m recipes.$(subst -,_,$*) $(ARGS)
 
 record-%: $(INSTALLED)
-	@$(PYTHON) -m tools.catalog record $(subst -,_,$*)
+	@$(PYTHON) -m tools.catalog record $(subst -,_,$*) $(ARGS)
 
 readme: $(INSTALLED)
 	@$(PYTHON) -m tools.catalog readme

@@ -29,7 +29,17 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from common import checkpoint, claims, data, figures, images, results, training, workers
+from common import (
+    checkpoint,
+    claims,
+    data,
+    figures,
+    images,
+    layers,
+    results,
+    training,
+    workers,
+)
 from common.results import Results
 
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
@@ -159,7 +169,7 @@ class Plan:
 
         Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
         """
-        library = [Path(module.__file__).read_bytes() for module in (training, data)]
+        library = [Path(module.__file__).read_bytes() for module in (training, data, layers)]
         depends_on = {
             "schema": results.SCHEMA,
             "config": dataclasses.asdict(self.config),
@@ -395,6 +405,7 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
         "hardware": results.hardware(),
         "seconds": round(seconds, 1),
         "commit": results.commit(),
+        "key": plan.folder.name,
     }
     why_not = None
     if missing:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 
@@ -163,6 +165,26 @@ class Crop(keras.layers.Layer):
         return images[:, down : down + self.size, right : right + self.size]
 
 
+def predict(crop: Crop, net: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, classes) of uint8 images (n, H, W, 3): of the middle, and of ten parts.
+
+    The latter are the mean over `Crop.ten`. `net` takes parts and gives logits.
+    """
+
+    def probabilities(batch):
+        batch = ops.cast(batch, "float32") / 255
+        views = [crop(batch), *ops.unstack(crop.ten(batch), 10)]
+        one, *ten = [ops.softmax(ops.cast(net(view, training=False), "float32")) for view in views]
+        return one, sum(ten) / 10
+
+    shape = tf.TensorSpec((None, *images.shape[1:]), tf.uint8)
+    program = tf.function(probabilities, autograph=False).get_concrete_function(shape)
+    size = max(1, 2**21 // images[:1].nbytes)  # the responses of so many fit into memory
+    parts = [program(tf.constant(images[i : i + size])) for i in range(0, len(images), size)]
+    one, ten = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    return one, ten
+
+
 def grouped(
     x: keras.KerasTensor, groups: int, convolution: Callable[[], keras.Layer]
 ) -> keras.KerasTensor:
@@ -200,7 +222,7 @@ def small_alexnet(classes: int, seed: int) -> keras.Model:
 
     def conv(x, layer: int, size: int, groups: int = 1):
         how = settings(layer, size**2 * x.shape[-1] // groups) | {"activation": "relu"}
-        one = lambda: keras.layers.Conv2D(maps[layer] // groups, size, padding="same", **how)  # noqa: E731
+        one = partial(keras.layers.Conv2D, maps[layer] // groups, size, padding="same", **how)
         return keras.layers.Identity(name=f"conv{layer + 1}")(grouped(x, groups, one))
 
     x = inputs = keras.Input((32, 32, 3))

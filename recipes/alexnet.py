@@ -16,19 +16,19 @@ has it, and has not been run; the 18 % on CIFAR-10 are the recipe cuda-convnet's
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from common import figures
-from common.claims import Band
+from common.claims import Band, Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
-from common.layers import Crop, LocalResponseNormalization, grouped, pca_colours
+from common.layers import Crop, LocalResponseNormalization, grouped, pca_colours, predict
 from common.results import Results, UsageError
-from common.training import fit, scaled
+from common.training import fit
 
 SOURCE = "Krizhevsky et al. 2012"
 
@@ -86,10 +86,9 @@ def build_model(variant: str, classes: int, seed: int, decay: float = 5e-4) -> k
         }
 
     def conv(x, layer: int, size: int, stride: int = 1, padding: str = "same", groups: int = 1):
-        maps, how = stack["maps"][layer] // groups, settings(layer, size**2 * x.shape[-1] // groups)
-        layers = keras.layers
-        one = lambda: layers.Conv2D(maps, size, stride, padding, activation="relu", **how)  # noqa: E731
-        return grouped(x, groups, one)
+        how = settings(layer, size**2 * x.shape[-1] // groups) | {"activation": "relu"}
+        maps = stack["maps"][layer] // groups
+        return grouped(x, groups, partial(keras.layers.Conv2D, maps, size, stride, padding, **how))
 
     x = inputs = keras.Input((stack["side"], stack["side"], 3))
     x = LocalResponseNormalization()(conv(x, 0, *stack["first"]))
@@ -104,24 +103,6 @@ def build_model(variant: str, classes: int, seed: int, decay: float = 5e-4) -> k
         x = keras.layers.Dense(stack["units"], "relu", **settings(layer, x.shape[-1]))(x)
         x = keras.layers.Dropout(0.5, seed=10 * seed + layer)(x)
     return keras.Model(inputs, keras.layers.Dense(classes, **settings(7, x.shape[-1]))(x))
-
-
-def predict(crop: Crop, net: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images (n, H, W, 3) -> probabilities (n, classes): of the middle, mean of ten parts."""
-
-    def probabilities(batch):
-        views = [crop(scaled(batch)), *tf.unstack(crop.ten(scaled(batch)))]
-        one, *ten = [
-            tf.nn.softmax(tf.cast(net(view, training=False), tf.float32)) for view in views
-        ]
-        return one, sum(ten) / 10
-
-    shape = tf.TensorSpec((None, *images.shape[1:]), tf.uint8)
-    program = tf.function(probabilities, autograph=False).get_concrete_function(shape)
-    size = max(1, 2**21 // images[:1].nbytes)
-    parts = [program(tf.constant(images[i : i + size])) for i in range(0, len(images), size)]
-    one, ten = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-    return one, ten
 
 
 def errors(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -179,7 +160,19 @@ def train(run: Run, arm: dict) -> Outcome:
     return Outcome(metrics, series, [mean, *net.get_weights()], about)
 
 
-CLAIMS = (Band("test error, mean of ten parts (%)", "AlexNet/ten_error", {}, "own runs"),)
+# Means and deviations over 3 seeds stand beside.
+CLAIMS = (
+    Band("test error, ten parts (%)", "AlexNet/ten_error", {"cifar10": (28.3, 41.1)}, "own runs"),
+    Band("test error, middle (%)", "AlexNet/error", {"cifar10": (28.6, 41.0)}, "own runs"),
+    Band("top-5 error, ten parts (%)", "AlexNet/ten_top5", {"cifar10": (1.3, 4.7)}, "own runs"),
+    Effect(  # .14 (-.24 .. .51): after six passes ten parts tell little more than one
+        "ten parts lower the test error by (points)",
+        "AlexNet/error",
+        "AlexNet/ten_error",
+        SOURCE,
+        {},
+    ),
+)  # 34.67 +- 2.12, 34.81 +- 2.06, 3.03 +- .55
 
 
 def plot(results: Results):

@@ -6,8 +6,8 @@ of the images are trained on 100 times, then all of them 40 times, then 10 times
 a hundredth of the rate. Local response normalisation is the early one, within a map.
 
 Differs from the source: the default budget keeps the stages' proportions (8 : 4 : 1 : 1 in
-mini-batches) and is 40 times shorter; --paper has the published length. The fifth held out is the
-last 10,000 images. Biases learn at the weights' rate, there at twice it.
+mini-batches) and is nearly 80 times shorter; --paper has the published length. The fifth held out
+is the last 10,000 images. Biases learn at the weights' rate, there at twice it.
 
     make recipe-cuda-convnet          three minutes on 2 cores; --paper more than an hour
 """

@@ -28,6 +28,16 @@ def test_every_recipe_is_recorded(name):
     assert (ROOT / "docs" / "figures" / f"{name}.png").stat().st_size < 300_000
 
 
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "docs" / "results").glob("*-paper.json")), ids=lambda file: file.stem
+)
+def test_recorded_paper_runs_are_of_recipes_there_are(file):
+    name = file.stem.removesuffix("-paper")
+    assert name in catalog.recipes()
+    assert catalog.recorded(name, paper=True)["preset"] == "paper"
+    assert (ROOT / "docs" / "figures" / f"{file.stem}.png").stat().st_size < 300_000
+
+
 def test_links_lead_somewhere():
     for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):

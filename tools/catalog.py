@@ -1,7 +1,8 @@
 """The recipes as a list, and their recorded results as tables in README.md and docs/results.md.
 
 python -m tools.catalog list                 name, claim and time of each recipe
-python -m tools.catalog record NAME          run it and keep its results in docs/
+python -m tools.catalog record NAME [--paper]
+                                             run it and keep its results in docs/
 python -m tools.catalog readme               write both tables anew from docs/results/
 """
 
@@ -45,10 +46,15 @@ def duration(name: str) -> str:
     return re.search(rf"make recipe-{target(name)} +(\S.*)", source).group(1)
 
 
-def recorded(name: str) -> dict[str, Any] | None:
-    """The results kept in docs/, None if there are none yet."""
-    file = DOCS / "results" / f"{name}.json"
+def recorded(name: str, paper: bool = False) -> dict[str, Any] | None:
+    """The results kept in docs/ at the default budget or with --paper, None if there are none."""
+    file = DOCS / "results" / f"{stem(name, paper)}.json"
     return json.loads(file.read_text()) if file.exists() else None
+
+
+def stem(name: str, paper: bool) -> str:
+    """What the recorded files of a recipe are called."""
+    return f"{name}-paper" if paper else name
 
 
 def verdict(claim: dict[str, Any]) -> str:
@@ -97,18 +103,19 @@ def readme_table() -> str:
 def results_page() -> str:
     """docs/results.md: every claim of every recipe, with its figure."""
     parts = ["# Results", "", "Made by `make readme` from `docs/results/`; do not edit."]
-    for name in recipes():
-        content = recorded(name)
+    for name, paper in ((name, paper) for name in recipes() for paper in (False, True)):
+        content = recorded(name, paper)
         if content is None:
             continue
-        about = f"{content['dataset']['name']}, {seeds(content)} seeds, {content['seconds']:.0f} s"
+        many = f"{seeds(content)} seed{'s' * (seeds(content) > 1)}"
+        about = f"{content['dataset']['name']}, {many}, {content['seconds']:.0f} s"
         versions = ", ".join(f"{key} {value}" for key, value in content["versions"].items())
         parts += [
-            f"\n## {name}",
+            f"\n## {name}{' --paper' * paper}",
             "",
             headline(name),
             "",
-            f"![{headline(name)}](figures/{name}.png)",
+            f"![{headline(name)}](figures/{stem(name, paper)}.png)",
             "",
             f"{about} on {content['hardware']}; {versions}.",
             "",
@@ -135,23 +142,25 @@ def write_tables() -> None:
     (DOCS / "results.md").write_text(results_page())
 
 
-def record(name: str) -> int:
-    """Runs a recipe at its default budget and keeps what it measured; its exit code."""
+def record(name: str, paper: bool) -> int:
+    """Runs a recipe and keeps what it measured; its exit code."""
     if name not in recipes():
         known = ", ".join(target(each) for each in recipes())
         print(f"expected one of the recipes: {known}; received: {target(name)}", file=sys.stderr)
         return 2
-    code = subprocess.run([sys.executable, "-m", f"recipes.{name}"], cwd=ROOT).returncode
+    out = ROOT / "results" / stem(name, paper)
+    command = [sys.executable, "-m", f"recipes.{name}", "--out", str(out)]
+    code = subprocess.run([*command, *["--paper"] * paper], cwd=ROOT).returncode
     if code not in (0, 1):
         return code
-    out = ROOT / "results" / name
     content = json.loads((out / "results.json").read_text())
     for arm in content["arms"].values():
         del arm["history"]  # the figure shows it; the tables and comparisons need only the metrics
     for folder in ("results", "figures"):
         (DOCS / folder).mkdir(parents=True, exist_ok=True)
-    (DOCS / "results" / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    shutil.copyfile(out / f"{name}.png", DOCS / "figures" / f"{name}.png")
+    kept = stem(name, paper)
+    (DOCS / "results" / f"{kept}.json").write_text(json.dumps(content, indent=1) + "\n")
+    shutil.copyfile(out / f"{name}.png", DOCS / "figures" / f"{kept}.png")
     write_tables()
     return code
 
@@ -165,12 +174,15 @@ def main(arguments: list[str]) -> int:
                 print(f"recipe-{target(name):{width}}  {headline(name)}")
                 print(f"{'':{width + 7}}  {duration(name)}")
             return 0
-        case ["record", name]:
-            return record(name)
+        case ["record", name, *flags] if flags in ([], ["--paper"]):
+            return record(name, bool(flags))
         case ["readme"]:
             write_tables()
             return 0
-    print(f"expected list, record NAME or readme, received: {' '.join(arguments)}", file=sys.stderr)
+    print(
+        f"expected list, record NAME [--paper] or readme, received: {' '.join(arguments)}",
+        file=sys.stderr,
+    )
     return 2
 
 

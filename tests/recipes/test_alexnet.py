@@ -10,10 +10,10 @@ import tensorflow as tf
 from PIL import Image
 
 from common.command import main
-from common.layers import Crop
+from common.layers import Crop, predict
 from common.results import UsageError
 from recipes import alexnet
-from recipes.alexnet import RECIPE, build_model, errors, predict
+from recipes.alexnet import RECIPE, build_model, errors
 
 RNG = np.random.default_rng(0)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from common import data
-from common.claims import Band, Effect
+from common.claims import Band, Effect, judge
 from common.command import main
+from common.results import Results
 from tools import catalog
 
 ROOT = Path(__file__).parents[2]
@@ -104,8 +105,9 @@ def test_smoke(name, tmp_path):
     picture = tmp_path / f"{name}.png"
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1600, 1000)
     picture.unlink()
-    again = run(name, "--replot", "--out", str(tmp_path))
-    assert again.returncode == 0, again.stdout + again.stderr
+    with pytest.raises(SystemExit) as exit_:
+        main(recipe, ["--replot", "--out", str(tmp_path)])
+    assert exit_.value.code == 0
     assert picture.exists()
 
 
@@ -172,22 +174,47 @@ def settings() -> list[tuple[str, str]]:
     ]
 
 
+def judged(content: dict) -> list[bool]:
+    return [claim["holds"] for claim in content["claims"] if claim["holds"] is not None]
+
+
+def rejudged(recipe, content: dict) -> list[bool]:
+    """What the present claims say of recorded metrics."""
+    found, setting = Results(content), content["dataset"]["name"]
+    entries = [judge(claim, found.metric, setting) for claim in recipe.claims]
+    return [entry["holds"] for entry in entries if entry["holds"] is not None]
+
+
 @pytest.mark.parametrize(("name", "dataset"), settings())
 def test_claims_hold_at_the_default_budget(name, dataset, tmp_path):
-    """The regression test that guards a new TensorFlow."""
+    """The regression test that guards a new TensorFlow.
+
+    One seed is trained first. It is enough where the record, which has the other seeds, is of the
+    same code, data and versions, and on a second data set; else, or if a claim fails on it, all
+    seeds are trained.
+    """
     try:
         data.load(dataset)
     except data.DataError as error:
         pytest.skip(str(error))
+    recipe, recorded = module(name).RECIPE, catalog.recorded(name)
     arguments = [] if dataset == "none" else ["--dataset", dataset]
-    done = run(name, *arguments, "--out", str(tmp_path))
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    claims = json.loads((tmp_path / "results.json").read_text())["claims"]
-    judged = [claim for claim in claims if claim["holds"] is not None]
-    assert judged
-    assert all(claim["holds"] for claim in judged)
+    for seeds in (["--seeds", "1"], []):
+        done = run(name, *arguments, *seeds, "--out", str(tmp_path))
+        print(done.stdout)
+        assert done.returncode in (0, 1), done.stderr
+        assert done.stderr == ""
+        content = json.loads((tmp_path / "results.json").read_text())
+        held = judged(content)
+        if seeds and recipe.seeds > 1 and all(held):
+            if dataset not in ("none", recipe.datasets[0]) and held:
+                return
+            if dataset == recorded["dataset"]["name"] and content["key"] == recorded.get("key"):
+                held = rejudged(recipe, recorded)
+                break
+    assert done.returncode == 0, done.stdout
+    assert held
+    assert all(held)
 
 
 def test_the_same_command_gives_the_same_bits(tmp_path):
