@@ -74,6 +74,13 @@ class AtLeast:
     below: float = math.inf
 
 
+@dataclass(frozen=True)
+class MultipleOf:
+    """Annotates a knob that must be a multiple of another one, named here."""
+
+    knob: str
+
+
 def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
     """Runs a recipe as the command line says and exits: 0 all claims hold, 1 one fails or runs are
     missing, 2 bad usage or input, 130 interrupted."""
@@ -115,6 +122,7 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
         with _hint("; move it away, or replace it with --fresh"):
             results.read_results(existing, recipe.name)
     config = _on_dataset(recipe, preset, config, loaded.name)
+    check_knobs(config)
     made = _writable(out)
     plan = Plan(
         recipe=recipe,
@@ -204,7 +212,8 @@ def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
 
 
 def check_knobs(config: Any) -> None:
-    """Raises UsageError for a number that is not finite, or not positive (see `AtLeast`)."""
+    """Raises UsageError for a number that is not finite, not positive (see `AtLeast`), or not a
+    multiple (see `MultipleOf`)."""
     types = typing.get_type_hints(type(config), include_extras=True)
     for knob in dataclasses.fields(config):
         value = getattr(config, knob.name)
@@ -221,6 +230,15 @@ def check_knobs(config: Any) -> None:
         if not (good and math.isfinite(value)):
             flag = knob.name.replace("_", "-")
             raise UsageError(f"--{flag}: expected a finite number {expected}, received {value}")
+    for knob in dataclasses.fields(config):
+        for note in typing.get_args(types[knob.name])[1:] if _annotated(types[knob.name]) else ():
+            if isinstance(note, MultipleOf) and getattr(config, knob.name) % getattr(
+                config, note.knob
+            ):
+                raise UsageError(
+                    f"--{knob.name}: expected a multiple of --{note.knob} "
+                    f"({getattr(config, note.knob)}), received {getattr(config, knob.name)}"
+                )
 
 
 def _annotated(hint: Any) -> bool:

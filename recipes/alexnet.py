@@ -44,9 +44,7 @@ class Config:
     decay: Annotated[float, AtLeast(0)] = 5e-4  # weight decay: v <- momentum v - rate (decay w + g)
     batch_size: int = 128  # images in a mini-batch
     epochs: int = 6  # passes over the training images
-    n_train: Annotated[int, AtLeast(0)] = (
-        0  # training images at most; 0: all but the tenth for validation
-    )
+    n_train: Annotated[int, AtLeast(0)] = 0  # images at most; 0: all but the tenth held out
     n_test: Annotated[int, AtLeast(0)] = 0  # test images at most; 0: all
 
 

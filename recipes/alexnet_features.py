@@ -23,19 +23,19 @@ from common.claims import Effect
 from common.command import main
 from common.experiment import Outcome, Recipe, Run
 from common.layers import Crop, small_alexnet
-from common.results import Results
+from common.results import Results, UsageError
 from common.training import fit
 
 SOURCE, NEAREST = "Krizhevsky et al. 2012, 6.1", 6
+
+CHECKPOINT = Path("results/alexnet/AlexNet.0.npz")
 
 
 @dataclass(frozen=True)
 class Config:
     """The knobs of this recipe."""
 
-    checkpoint: Path = Path(
-        "results/alexnet/AlexNet.0.npz"
-    )  # of the recipe alexnet, if it is there
+    checkpoint: Path = CHECKPOINT  # of the recipe alexnet, used if it is there
     n_train: int = 10_000  # training images without a checkpoint, and those that are searched
     epochs: int = 5  # passes over them without a checkpoint
     rate: float = 0.01  # learning rate without a checkpoint
@@ -81,6 +81,8 @@ def trained(run: Run) -> tuple[keras.Model, np.ndarray]:
         mean, *weights = checkpoint.load(config.checkpoint, about)
         net.set_weights(weights)
         return net, mean
+    if config.checkpoint != CHECKPOINT:
+        raise UsageError(f"--checkpoint: expected a file, received {config.checkpoint}")
     few = run.data.train.first(config.n_train)
     mean = few.images.mean(axis=0)
     crop = Crop(32, mean, margin=4, seed=run.seed)
@@ -117,6 +119,7 @@ def train(run: Run, arm: dict) -> Outcome:
         "alike": 100 * np.mean(among.labels[by_features] == labels[:, None]),
         "alike_pixels": 100 * np.mean(among.labels[by_pixels] == labels[:, None]),
         "accuracy": 100 * np.mean(right),
+        "checkpoint": float(config.checkpoint.exists()),
     }
     shown = np.flatnonzero(right)[:7] if run.seed == 0 else []
     rows = [
@@ -146,7 +149,9 @@ CLAIMS = (
 
 
 def plot(results: Results):
-    figure, axes = figures.panels(results.titled("AlexNet's filters and features"), 1, 3)
+    found = results.metric("AlexNet/checkpoint").all()
+    source = ", checkpoint" if found else ", briefly trained"
+    figure, axes = figures.panels(results.titled("AlexNet's filters and features" + source), 1, 3)
     for panel, name, which in zip(axes[0], PICTURES, ("_before", ""), strict=False):
         filters = results.history(f"AlexNet/{name}")[0].reshape(5, 5, 3, -1)
         low, high = (f(filters, axis=(0, 1, 2)) for f in (np.min, np.max))

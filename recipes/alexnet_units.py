@@ -27,19 +27,19 @@ from common.claims import Effect
 from common.command import main
 from common.experiment import Outcome, Recipe, Run
 from common.layers import Crop, small_alexnet
-from common.results import Results
+from common.results import Results, UsageError
 from common.training import fit
 
 SOURCE, MOST = "Zeiler & Fergus 2014", 9
+
+CHECKPOINT = Path("results/alexnet/AlexNet.0.npz")
 
 
 @dataclass(frozen=True)
 class Config:
     """The knobs of this recipe."""
 
-    checkpoint: Path = Path(
-        "results/alexnet/AlexNet.0.npz"
-    )  # of the recipe alexnet, if it is there
+    checkpoint: Path = CHECKPOINT  # of the recipe alexnet, used if it is there
     n_train: int = 10_000  # training images without a checkpoint
     epochs: int = 5  # passes over them without a checkpoint
     rate: float = 0.01  # learning rate without a checkpoint
@@ -123,6 +123,8 @@ def trained(run: Run) -> tuple[keras.Model, np.ndarray]:
         mean, *weights = checkpoint.load(config.checkpoint, about)
         net.set_weights(weights)
         return net, mean
+    if config.checkpoint != CHECKPOINT:
+        raise UsageError(f"--checkpoint: expected a file, received {config.checkpoint}")
     few = run.data.train.first(config.n_train)
     mean = few.images.mean(axis=0)
     crop = Crop(32, mean, margin=4, seed=run.seed)
@@ -151,6 +153,7 @@ def train(run: Run, arm: dict) -> Outcome:
     logits = responses(net, net.layers[-1].name, x)
     right = np.flatnonzero(logits.argmax(axis=1) == labels)
     metrics["accuracy"] = 100 * len(right) / len(labels)
+    metrics["checkpoint"] = float(config.checkpoint.exists())
     if run.seed:
         return Outcome(metrics, dict.fromkeys(PICTURES, ()))
     excited = [
@@ -172,7 +175,9 @@ CLAIMS = (
 
 
 def plot(results: Results):
-    figure, axes = figures.panels(results.titled("What excites AlexNet's units"), 1, 3)
+    found = results.metric("AlexNet/checkpoint").all()
+    source = ", checkpoint" if found else ", briefly trained"
+    figure, axes = figures.panels(results.titled("What excites AlexNet's units" + source), 1, 3)
     excited, shown, maps = (results.history(f"AlexNet/{name}")[0] for name in PICTURES)
     excited, shown = (one.reshape(-1, 32, 32, 3) / 255 for one in (excited, shown))
     side = round((maps.size / len(shown)) ** 0.5)

@@ -16,6 +16,7 @@ where the plain net does best, both end alike.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import keras
 import numpy as np
@@ -23,9 +24,9 @@ import tensorflow as tf
 
 from common import figures
 from common.claims import Band, Effect
-from common.command import main
+from common.command import MultipleOf, main
 from common.experiment import Outcome, Recipe, Run
-from common.results import Results, UsageError
+from common.results import Results
 from common.training import fit
 
 PAPER = "Ioffe & Szegedy 2015, 4.1"
@@ -40,7 +41,7 @@ class Config:
     width: int = 100  # units in each of the three hidden layers
     stddev: float = 0.1  # of the Gaussian weights
     batch_size: int = 60  # images in a mini-batch
-    steps: int = 10_000  # mini-batches trained on
+    steps: Annotated[int, MultipleOf("every")] = 10_000  # mini-batches trained on
     every: int = 200  # steps between two evaluations
     learned: float = 90.0  # test accuracy (%) that counts as having learned
     good: float = 94.0  # test accuracy (%) that the plain net reaches at rate .1 in the end
@@ -98,8 +99,6 @@ def drift(percentiles: np.ndarray) -> np.ndarray:
 
 def train(run: Run, arm: dict) -> Outcome:
     config, test = run.config, run.data.test
-    if config.steps % config.every:
-        raise UsageError(f"--steps: expected a multiple of --every, received {config.steps}")
     pixels = binary(test.images)
     model = build_model(config, arm, run.seed)
     observe, percentiles = observer(model, pixels[:1_000]), []

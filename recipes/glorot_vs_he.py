@@ -24,9 +24,9 @@ import numpy as np
 
 from common import data, figures
 from common.claims import Band, Effect
-from common.command import AtLeast, main
+from common.command import AtLeast, MultipleOf, main
 from common.experiment import Outcome, Recipe, Run
-from common.results import Results, UsageError
+from common.results import Results
 from common.training import fit
 
 PAPER = "He et al. 2015, 2.2"
@@ -44,7 +44,7 @@ class Config:
     momentum: Annotated[float, AtLeast(0, below=1)] = 0.9  # of gradient descent
     decay: Annotated[float, AtLeast(0)] = 5e-4  # weight decay: cost + decay / 2 * sum of w^2
     batch_size: int = 100  # images in a mini-batch
-    steps: int = 1_800  # mini-batches trained on
+    steps: Annotated[int, MultipleOf("every")] = 1_800  # mini-batches trained on
     every: int = 100  # steps between two evaluations
 
 
@@ -91,8 +91,6 @@ def build_model(config: Config, arm: dict, shape: tuple[int, ...], seed: int) ->
 
 def train(run: Run, arm: dict) -> Outcome:
     config = run.config
-    if config.steps % config.every:
-        raise UsageError(f"--steps: expected a multiple of --every, received {config.steps}")
     images, test_images = (data.unit(split.images) for split in (run.data.train, run.data.test))
     mean = images.mean(axis=0)
     model = build_model(config, arm, images.shape[1:], run.seed)

@@ -14,15 +14,16 @@ He's lead ends also at a rate of .03, at which his nets fall back to chance.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import keras
 import numpy as np
 
 from common import data, figures
 from common.claims import Band, Effect
-from common.command import main
+from common.command import MultipleOf, main
 from common.experiment import Outcome, Recipe, Run
-from common.results import Results, UsageError
+from common.results import Results
 from common.training import fit
 
 PAPER = "He et al. 2015, 2.2"
@@ -36,7 +37,7 @@ class Config:
     depth: int = 30  # layers with weights
     width: int = 96  # units in a hidden layer
     batch_size: int = 100  # images in a mini-batch
-    steps: int = 1_200  # mini-batches trained on
+    steps: Annotated[int, MultipleOf("every")] = 1_200  # mini-batches trained on
     every: int = 100  # steps between two evaluations
 
 
@@ -77,8 +78,6 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 def train(run: Run, arm: dict) -> Outcome:
     config = run.config
-    if config.steps % config.every:
-        raise UsageError(f"--steps: expected a multiple of --every, received {config.steps}")
     images, test_images = (data.unit(part.images) for part in (run.data.train, run.data.test))
     mean = images.mean(axis=0)
     if arm.get("adam"):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,14 @@ def test_recorded_results_name_no_path_of_a_machine():
     for file in (ROOT / "docs" / "results").glob("*.json"):
         source = json.loads(file.read_text())["dataset"]["source"]
         assert not source.startswith("/"), file
+
+
+def test_the_list_may_be_cut_short():
+    """As by `make list | head -1`."""
+    command = f"{sys.executable} -u -m tools.catalog list | head -1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("recipe-")
+    assert done.stderr == ""
 
 
 def test_rows_of_a_table_have_as_many_cells_as_its_head():

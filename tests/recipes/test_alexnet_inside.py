@@ -117,6 +117,8 @@ def test_a_checkpoint_is_used_or_refused(recipe, cifar10, tmp_path, capsys):
             main(recipe.RECIPE, flags)
         return exit_.value.code
 
+    assert run() == 2
+    assert "--checkpoint: expected a file, received" in capsys.readouterr().err
     checkpoint.save(file, [np.zeros((32, 32, 3)), *net.get_weights()], about | {"classes": 8})
     assert run() == 2
     said = capsys.readouterr().err
