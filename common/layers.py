@@ -244,8 +244,9 @@ def pca_colours(images: np.ndarray) -> np.ndarray:
     that of squared pixels; its author's program, cuda-convnet2, takes the root.)
     """
     total, squares, n = np.zeros(3), np.zeros((3, 3)), 0
-    for start in range(0, len(images), 1_000):
-        pixels = images[start : start + 1_000].reshape(-1, 3).astype(np.float64)
+    size = min(1_000, max(1, 2**24 // images[:1].nbytes))  # large images are many pixels
+    for start in range(0, len(images), size):
+        pixels = images[start : start + size].reshape(-1, 3).astype(np.float64)
         total, squares, n = total + pixels.sum(0), squares + pixels.T @ pixels, n + len(pixels)
     values, vectors = np.linalg.eigh(squares / n - np.outer(total, total) / n**2)
     return (vectors * np.sqrt(np.maximum(values, 0))).T

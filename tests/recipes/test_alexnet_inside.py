@@ -159,12 +159,23 @@ def test_fine_tuning_picks_its_classes_and_freezes_what_it_says():
     two = fine_tuning.only(split, fine_tuning.NEW)
     np.testing.assert_array_equal(two.labels, [0, 1, 1, 0])
     np.testing.assert_array_equal(two.images.ravel(), [0, 2, 3, 5])
-    weights = small_alexnet(8, seed=1).get_weights()
-    frozen = fine_tuning.build_model(weights, frozen=True, seed=2)
-    tuned = fine_tuning.build_model(weights, frozen=False, seed=2)
+    weights = fine_tuning.build_model(8, seed=1).get_weights()
+    frozen = fine_tuning.build_model(2, 2, weights, frozen=True)
+    tuned = fine_tuning.build_model(2, 2, weights)
     assert len(frozen.trainable_variables) == 2
     assert len(tuned.trainable_variables) == len(weights)
     for mine, given in zip(tuned.get_weights()[:-2], weights[:-2], strict=True):
         np.testing.assert_array_equal(mine, given)
+    assert tuned.output_shape == (None, 2)
     x = RNG.normal(size=(2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(frozen(x, training=True), frozen(x, training=False))
+
+
+def test_new_nets_have_weights_of_hes_size_and_no_bias():
+    net = fine_tuning.build_model(8, seed=1)
+    for weight in net.get_weights()[:-2]:
+        if weight.ndim == 1:
+            assert not weight.any()
+        else:
+            expected = np.sqrt(2 / np.prod(weight.shape[:-1]))
+            assert weight.std() == pytest.approx(expected, rel=0.1)
