@@ -115,16 +115,27 @@ def train(run: Run, arm: dict) -> Outcome:
         training += [100 * (1 - value) for value in history["accuracy"]]
         errors += [100 * (1 - value) for value in history["test_accuracy"]]
     metrics = {"error": errors[-1], "before": errors[2 * config.length - 1]}
+    if config.length * config.every >= 3_900:  # ten passes in each of the last stages
+        metrics["whole_error"] = errors[-1]
     return Outcome(metrics, {"test": errors, "training": training})
 
 
 CLAIMS = (
-    Band("test error (%)", "18 % net/error", {}, SOURCE, published=18),
-    Effect(
+    Band(  # 49.34 +- .53 over 3 seeds
+        "test error at the default length (%)",
+        "18 % net/error",
+        {"cifar10": (47.7, 51.0)},
+        "own runs",
+    ),
+    Band(
+        "test error at the published length (%)", "18 % net/whole_error", {}, SOURCE, published=18
+    ),
+    Effect(  # 3.1 (-.1 .. 6.3): three seeds cannot quite tell
         "smaller rates at the end lower the test error by (points)",
         "18 % net/before",
         "18 % net/error",
         SOURCE,
+        {},
     ),
 )
 
@@ -132,13 +143,14 @@ CLAIMS = (
 def plot(results: Results):
     figure, axes = figures.panels(results.titled("cuda-convnet"), 1, 1)
     panel, unit = axes[0, 0], results.config["every"] * results.config["length"]
-    figures.label(panel, "no augmentation", "mini-batch", "error (%)")
+    figures.label(panel, "", "mini-batch", "error (%)")
     training = results.history("18 % net/training")
     figures.lines(panel, training, "training", figures.COLORS[0], results.config["every"])
     start, measured = 0, []
     for length, part in STAGES:
         panel.axvline(start * unit, color=figures.GREY, linewidth=1)
-        panel.text(start * unit, 1.01, f" rate x {part:g}", transform=panel.get_xaxis_transform())
+        where = panel.get_xaxis_transform()
+        panel.text(start * unit, 0.99, f"rate x {part:g}", rotation=90, va="top", transform=where)
         shares = np.arange(1, results.config["length"] + 1) / results.config["length"]
         measured += list((start + length * shares) * unit)
         start += length

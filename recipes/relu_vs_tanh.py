@@ -1,4 +1,4 @@
-"""A convolutional net of ReLUs learns sooner than one of tanh units: AlexNet's first figure.
+"""At one rate a net of ReLUs learns sooner than one of tanh units; each at its best, hardly.
 
 Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), section 3.1 and figure 1: on CIFAR-10 a net of
 four layers reaches 25 % training error about six times sooner with ReLU than with tanh; nothing
@@ -8,7 +8,7 @@ Differs from the source: the four layers are the author's earlier ones (cuda-con
 deviation .0001, .01, .01, .01 on pixels in 0..255), half as wide, and learn 2,000 images. ReLU is
 sooner at the rate that it likes. With each at its best rate (found on seed 0 among .001, .003, .01,
 .03, .1) little remains of it, and with Glorot's and He's weights, which keep the signal's size,
-tanh is no later at all. The six times do not show here.
+tanh is the sooner one. The six times do not show here.
 
     make recipe-relu-vs-tanh          three minutes on 2 cores
 """
@@ -105,33 +105,34 @@ def train(run: Run, arm: dict) -> Outcome:
     return Outcome({"passes": len(training), "error": training[-1]}, {"training": training})
 
 
+def sooner(name: str, later: str, sooner: str, more_than: dict, published=None) -> Effect:
+    metrics = f"{later}/passes", f"{sooner}/passes"
+    return Effect(name, *metrics, SOURCE, more_than, ratio=True, published=published)
+
+
+# Means and intervals over 3 seeds stand beside.
 CLAIMS = (
-    Effect(
+    sooner(  # 1.75 (1.29 .. 2.39); no net of tanh was there after 50 passes
         "same rate: passes of tanh, at least, over those of ReLU",
-        "tanh, same rate/passes",
-        "ReLU/passes",
-        SOURCE,
-        more_than=1,
-        ratio=True,
+        "tanh, same rate",
+        "ReLU",
+        {"cifar10": 1},
     ),
-    Effect(
-        "own rates: passes of tanh over those of ReLU",
-        "tanh, own rate/passes",
-        "ReLU/passes",
-        SOURCE,
-        more_than={},
-        ratio=True,
-        published=6,
+    sooner(  # 1.07 (.76 .. 1.52)
+        "own rates: passes of tanh over those of ReLU", "tanh, own rate", "ReLU", {}, published=6
     ),
-    Effect(
+    sooner(  # 1.13 (1.08 .. 1.19)
         "weights of Glorot and He: passes of ReLU over those of tanh",
-        "ReLU, He/passes",
-        "tanh, Glorot/passes",
-        SOURCE,
-        more_than={},
-        ratio=True,
+        "ReLU, He",
+        "tanh, Glorot",
+        {"cifar10": 1},
     ),
-    Band("ReLU: passes to 25 % training error", "ReLU/passes", {}, "own runs"),
+    Band(
+        "ReLU: passes to 25 % training error",
+        "ReLU/passes",
+        {"cifar10": (18.1, 39.3)},  # 28.7 +- 3.5
+        "own runs",
+    ),
 )
 
 
