@@ -22,6 +22,7 @@ ALLOWED = {
         "data",
         "figures",
         "images",
+        "layers",
         "results",
         "training",
         "workers",
