@@ -1,4 +1,4 @@
-"""A net trained on eight classes learns two others from few images better than a new one.
+"""A net trained on eight classes learns two others from 50 images better than a new one.
 
 Source: the lecture (TU Darmstadt) on deep nets after Krizhevsky et al. 2012; Yosinski, Clune,
 Bengio & Lipson, How transferable are features in deep neural networks? (NIPS 2014): features
@@ -8,9 +8,11 @@ Differs from the source: CIFAR-10 and the scaled stack of the recipe alexnet. Al
 and horse are learnt first, then these two from 50 to 500 images: from scratch, with the features
 frozen and only a new last layer trained, or all trained on at a smaller rate. All take the same
 number of steps; test images are the 2,000 of the two classes. Weights begin as He's: from
-AlexNet's own a new net learns nothing from so few, and to beat that would show little.
+AlexNet's own a new net learns nothing from so few, and to beat that would show little. Against
+He's, on six seeds and after three passes over the eight classes, the gain is sure for 50 images
+only, and gone at 500. Frozen features do as well as fine-tuned ones, but for 500 images.
 
-    make recipe-fine-tuning          ... minutes on 2 cores
+    make recipe-fine-tuning          six to ten minutes on 2 cores
 """
 
 from dataclasses import dataclass
@@ -141,27 +143,25 @@ def train(run: Run, arm: dict) -> Outcome:
     return Outcome(metrics)
 
 
+def better(arm: str, size: int, more_than: dict[str, float]) -> Effect:
+    name = f"{size} images: error {'from ' * (arm == 'scratch')}{arm} over fine-tuned (points)"
+    return Effect(name, f"{arm}/{size}", f"fine-tuned/{size}", SOURCE, more_than)
+
+
+SURE = {"cifar10": 0}
+# Means, intervals and deviations over 6 seeds stand beside.
 CLAIMS = (
+    better("scratch", 50, SURE),  # 5.1 (2.1 .. 8.0)
+    better("scratch", 100, {}),  # 3.2 (-3.7 .. 10.0)
+    better("scratch", 200, {}),  # 2.2 (-3.3 .. 7.7)
+    better("scratch", 500, {}),  # -.1 (-3.1 .. 2.9)
+    better("frozen", 50, {}),  # -1.0 (-2.6 .. .6)
+    better("frozen", 500, SURE),  # 2.4 (.8 .. 3.9)
     *(
-        Effect(
-            f"{size} images: error from scratch over fine-tuned (points)",
-            f"scratch/{size}",
-            f"fine-tuned/{size}",
-            SOURCE,
-        )
-        for size in SIZES
+        Band(f"{size} images, fine-tuned: error (%)", f"fine-tuned/{size}", band, "own runs")
+        # 29.55 +- .95, 24.16 +- .68
+        for size, band in ((50, {"cifar10": (26.7, 32.4)}), (500, {"cifar10": (22.1, 26.3)}))
     ),
-    *(
-        Effect(
-            f"{size} images: error frozen over fine-tuned (points)",
-            f"frozen/{size}",
-            f"fine-tuned/{size}",
-            SOURCE,
-            {},
-        )
-        for size in SIZES
-    ),
-    Band("500 images, fine-tuned: error (%)", "fine-tuned/500", {}, "own runs"),
 )
 
 
@@ -190,6 +190,7 @@ RECIPE = Recipe(
     smoke={"n_first": 128, "epochs": 1, "steps": 4},
     paper={"n_first": 40_000, "epochs": 30, "steps": 1_000},
     datasets=("cifar10",),
+    seeds=6,
     jobs=1,
 )
 
