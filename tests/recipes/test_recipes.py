@@ -208,7 +208,7 @@ def test_claims_hold_at_the_default_budget(name, dataset, tmp_path):
         content = json.loads((tmp_path / "results.json").read_text())
         held = judged(content)
         if seeds and recipe.seeds > 1 and all(held):
-            if dataset not in ("none", recipe.datasets[0]) and held:
+            if dataset not in ("none", *recipe.datasets[:1]) and held:
                 return
             if dataset == recorded["dataset"]["name"] and content["key"] == recorded.get("key"):
                 held = rejudged(recipe, recorded)
