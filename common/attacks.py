@@ -6,13 +6,14 @@ Towards deep learning models resistant to adversarial attacks, ICLR 2018). `harm
 random noise of the same size, which tells a robust net from one that merely hides its gradient.
 
 Models take images and give logits. The cross-entropy's own gradient vanishes where a net is sure
-of its answer. It is (1 - p_y) times that of log sum_(j != y) exp(z_j) - z_y, which never does; since
-only the direction matters, the latter is used, in every precision.
+of its answer, and before that loses its digits. It is (1 - p_y) times the gradient of
+log sum_(j != y) exp(z_j) - z_y, which does neither; only the direction matters, so that is used.
 """
 
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Literal
 
@@ -62,8 +63,7 @@ def fgsm(
         ValueError: shapes that disagree, classes that the model does not have, an epsilon that is
             negative or not finite, images outside `clip`, another norm, or a softmax at the end.
     """
-    step = _Step(model, x, y, epsilon, targeted, clip, norm)
-    return step.batched(lambda x, y: step.moved(x, x, y, epsilon))
+    return _attack(model, x, y, epsilon, x, epsilon, 1, targeted, clip, norm)
 
 
 def pgd(
@@ -92,17 +92,9 @@ def pgd(
         raise ValueError(f"expected at least 1 step, received {steps}")
     if step_size is not None and not 0 < step_size < np.inf:
         raise ValueError(f"expected a finite step_size above 0, received {step_size}")
-    step = _Step(model, x, y, epsilon, targeted, clip, norm)
     size = 2.5 * epsilon / steps if step_size is None else step_size
-
-    def attack(x: tf.Tensor, y: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-        def body(i: tf.Tensor, now: tf.Tensor) -> list[tf.Tensor]:
-            return [i + 1, step.moved(x, now, y, size)]
-
-        return tf.while_loop(lambda i, _: i < steps, body, [tf.constant(0), start])[1]
-
     start = x if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True)
-    return step.batched(attack, start)
+    return _attack(model, x, y, epsilon, start, size, steps, targeted, clip, norm)
 
 
 def noise(
@@ -117,8 +109,8 @@ def noise(
         move = epsilon * rng.uniform(-1, 1, x.shape)
     else:
         move = epsilon * (2 * rng.integers(0, 2, x.shape, dtype=np.int8) - 1)
-    bounds = [np.asarray(bound, np.float32) for bound in clip]
-    return _within(tf.constant(x), tf.constant(x + move), epsilon, bounds).numpy()
+    low, high = (np.asarray(bound, np.float32) for bound in clip)
+    return _within(tf.constant(x), tf.constant(x + move), epsilon, (low, high)).numpy()
 
 
 def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
@@ -126,8 +118,7 @@ def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
     spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
     program = tf.function(lambda x: tf.cast(model(x, training=False), tf.float32), autograph=False)
     program = program.get_concrete_function(spec)
-    parts = [program(tf.constant(x[i : i + 1_000])) for i in range(0, len(x), 1_000)]
-    return np.concatenate(parts)
+    return np.concatenate([program(tf.constant(x[i : i + BATCH])) for i in range(0, len(x), BATCH)])
 
 
 def harm(
@@ -166,75 +157,92 @@ def harm(
 
 def masking(errors: dict[str, float]) -> str | None:
     """What in the errors that `harm` measured speaks for a masked gradient; None if nothing."""
-    for better, worse in (("fgsm", "noise"), ("pgd", "noise"), ("pgd", "fgsm")):
-        if errors[better] <= errors[worse] and errors[worse] > errors["clean"]:
-            return (
-                f"{worse} errs as often as {better} ({errors[worse]:.4g} and {errors[better]:.4g} "
-                "%): the gradient may be masked, and the net less robust than it looks"
-            )
+    said = "the gradient may be masked, and the net less robust than it looks"
+    for attack in ("fgsm", "pgd"):
+        if errors["clean"] < errors["noise"] >= errors[attack]:
+            return f"noise errs as often as {attack} ({errors['noise']:.4g} %): {said}"
+    if errors["fgsm"] > errors["pgd"]:
+        return f"one step errs more often than many ({errors['fgsm']:.4g} %): {said}"
     return None
 
 
-class _Step:
-    """Checked arguments, and one compiled step away from x."""
+def _attack(model, x, y, epsilon, start, size, steps, targeted, clip, norm) -> np.ndarray:
+    """`steps` of `size` from `start`, over all examples, in batches. Arguments are checked here."""
+    if not 0 <= epsilon < np.inf:
+        raise ValueError(f"expected a finite epsilon of at least 0, received {epsilon}")
+    if norm not in ("inf", "2"):
+        raise ValueError(f"expected norm 'inf' or '2', received {norm!r}")
+    last = model.layers[-1]
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if softmax or isinstance(last, keras.layers.Softmax):
+        raise ValueError("expected a model that gives logits, received one with a softmax")
+    x, start = np.asarray(x, np.float32), np.asarray(start, np.float32)
+    low, high = (np.broadcast_to(np.float32(bound), x.shape[1:]) for bound in clip)
+    if not np.all((low <= x) & (x <= high)):
+        raise ValueError(
+            f"expected images within {clip[0]} .. {clip[1]}, received {x.min()} .. {x.max()}"
+        )
+    if isinstance(y, str):
+        if y != "predicted" or targeted:
+            raise ValueError(f"expected classes, or 'predicted' if not targeted, received {y!r}")
+        y = logits(model, x).argmax(axis=1)
+    y, classes = np.asarray(y, np.int32), model.output_shape[-1]
+    if y.shape != (len(x),) or len(x) == 0:
+        raise ValueError(f"expected {len(x) or 'some'} classes, received shape {y.shape}")
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"expected classes from 0 to {classes - 1}, received {y.min()} .. {y.max()}"
+        )
+    numbers = np.float64(epsilon), np.float64(size), np.int32(steps), np.float32(1 - 2 * targeted)
+    settings = [tf.constant(one) for one in (*numbers, low, high)]
+    program = _program(model, norm)
+    parts = [
+        program(*(tf.constant(a[i : i + BATCH]) for a in (x, y, start)), *settings).numpy()
+        for i in range(0, len(x), BATCH)
+    ]
+    return np.concatenate(parts)
 
-    def __init__(self, model, x, y, epsilon, targeted, clip, norm):
-        if not 0 <= epsilon < np.inf:
-            raise ValueError(f"expected a finite epsilon of at least 0, received {epsilon}")
-        if norm not in ("inf", "2"):
-            raise ValueError(f"expected norm 'inf' or '2', received {norm!r}")
-        if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
-            raise ValueError("expected a model that gives logits, received one with a softmax")
-        self.clip = [np.asarray(bound, np.float32) for bound in clip]
-        self.x = np.asarray(x, np.float32)
-        if not (np.all(self.x >= self.clip[0]) and np.all(self.x <= self.clip[1])):
-            raise ValueError(
-                f"expected images within {clip[0]} .. {clip[1]}, "
-                f"received {np.min(x)} .. {np.max(x)}"
-            )
-        classes = model.output_shape[-1]
-        if isinstance(y, str):
-            if y != "predicted" or targeted:
-                raise ValueError(f"expected classes or 'predicted' (not targeted), received {y!r}")
-            y = logits(model, self.x).argmax(axis=1)
-        self.y = np.asarray(y, np.int32)
-        if self.y.shape != (len(x),):
-            raise ValueError(f"expected {len(x)} classes, received shape {self.y.shape}")
-        if len(x) == 0 or self.y.min() < 0 or self.y.max() >= classes:
-            raise ValueError(
-                f"expected images with classes from 0 to {classes - 1}, received "
-                f"{sorted({*self.y.tolist()} - {*range(classes)}) or 'none'}"
-            )
-        self.model, self.epsilon, self.norm = model, epsilon, norm
-        self.sign = -1 if targeted else 1
 
-    def batched(self, attack: Callable[..., tf.Tensor], *more: np.ndarray) -> np.ndarray:
-        """attack(x, y, *more) over all examples, compiled for batches of any length."""
-        examples = [self.x, self.y, *more]
-        specs = [tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in examples]
-        program = tf.function(attack, autograph=False).get_concrete_function(*specs)
-        parts = [
-            program(*(tf.constant(one[i : i + BATCH]) for one in examples))
-            for i in range(0, len(self.x), BATCH)
-        ]
-        return np.concatenate(parts)
+# One program a model, made at the first attack on it and gone with it.
+_PROGRAMS: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
 
-    def moved(self, x: tf.Tensor, now: tf.Tensor, y: tf.Tensor, size: float) -> tf.Tensor:
-        """One step from `now`, where the harm is largest to first order."""
-        with tf.GradientTape() as tape:
-            tape.watch(now)
-            z = tf.cast(self.model(now, training=False), tf.float32)
-            own = tf.one_hot(y, z.shape[-1], dtype=tf.bool, on_value=True, off_value=False)
-            others = tf.reduce_logsumexp(tf.where(own, -np.inf, z), axis=-1)
-            loss = self.sign * tf.reduce_sum(others - tf.gather(z, y, batch_dims=1))
-        gradient = tf.cast(tape.gradient(loss, now), tf.float64)
-        if self.norm == "inf":
-            direction = tf.sign(gradient)
-        else:
-            length = _lengths(gradient)
-            direction = tf.math.divide_no_nan(gradient, length)
-        further = tf.cast(now, tf.float64) + size * direction
-        return _within(x, further, self.epsilon, self.clip, self.norm)
+
+def _program(model: keras.Model, norm: Norm) -> Callable[..., tf.Tensor]:
+    """(x, y, start, epsilon, size, steps, sign, low, high) -> attacked x, compiled."""
+    programs = _PROGRAMS.setdefault(model, {})
+    key = (norm, *map(id, model.layers))  # layers may have been added since
+    if key not in programs:
+        model = weakref.proxy(model)  # else the program would keep its own key alive
+
+        def run(x, y, start, epsilon, size, steps, sign, low, high):
+            def body(i: tf.Tensor, now: tf.Tensor) -> list[tf.Tensor]:
+                move = size * _direction(model, now, y, sign, norm)
+                moved = tf.cast(now, tf.float64) + move
+                return [i + 1, _within(x, moved, epsilon, (low, high), norm)]
+
+            return tf.while_loop(lambda i, _: i < steps, body, [tf.constant(0), start])[1]
+
+        shape, number = model.input_shape[1:], tf.TensorSpec((), tf.float64)
+        images, bound = tf.TensorSpec((None, *shape)), tf.TensorSpec(shape)
+        classes, count = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+        programs[key] = tf.function(run, autograph=False).get_concrete_function(
+            images, classes, images, number, number, count, tf.TensorSpec(()), bound, bound
+        )
+    return programs[key]
+
+
+def _direction(model, now: tf.Tensor, y: tf.Tensor, sign: tf.Tensor, norm: Norm) -> tf.Tensor:
+    """Of unit length in the norm, float64: where the loss grows most to first order."""
+    with tf.GradientTape() as tape:
+        tape.watch(now)
+        z = tf.cast(model(now, training=False), tf.float32)
+        own = tf.one_hot(y, z.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+        others = tf.reduce_logsumexp(tf.where(own, -np.inf, z), axis=-1)
+        loss = sign * tf.reduce_sum(others - tf.gather(z, y, batch_dims=1))
+    gradient = tf.cast(tape.gradient(loss, now), tf.float64)
+    if norm == "inf":
+        return tf.sign(gradient)
+    return tf.math.divide_no_nan(gradient, _lengths(gradient))
 
 
 def _lengths(move: tf.Tensor) -> tf.Tensor:
@@ -243,7 +251,7 @@ def _lengths(move: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(move), axes, keepdims=True))
 
 
-def _within(x: tf.Tensor, moved: tf.Tensor, epsilon: float, clip: list, norm: Norm = "inf"):
+def _within(x: tf.Tensor, moved: tf.Tensor, epsilon: float, clip: tuple, norm: Norm = "inf"):
     """What of `moved` (float64) lies no further than epsilon from x (float32), and within clip.
 
     In double precision, and where rounding to float32 went beyond epsilon, one number back: the
@@ -252,7 +260,8 @@ def _within(x: tf.Tensor, moved: tf.Tensor, epsilon: float, clip: list, norm: No
     start = tf.cast(x, tf.float64)
     move = moved - start
     if norm == "2":
-        move *= tf.minimum(1.0, tf.math.divide_no_nan(np.float64(epsilon), _lengths(move)))
+        share = tf.math.divide_no_nan(tf.cast(epsilon, tf.float64), _lengths(move))
+        move *= tf.minimum(tf.ones((), tf.float64), share)
         return tf.clip_by_value(tf.cast(start + move, tf.float32), *clip)
     move = tf.clip_by_value(move, -epsilon, epsilon)
     near = tf.clip_by_value(tf.cast(start + move, tf.float32), *clip)

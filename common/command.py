@@ -110,6 +110,9 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     if flags.replot:
         return _replot(recipe, existing, console)
     _check(recipe, flags, config)
+    if said := recipe.instead(config, out):
+        console.print(said, highlight=False)
+        return HOLDS
     name = flags.dataset or recipe.usual_dataset(config)
     replaceable = name == "mnist" and "digits" in recipe.datasets
     named = flags.dataset or flags.data_dir

@@ -92,7 +92,8 @@ class Recipe:
     none; by default it is the first of `datasets`. With `side` any other data set of photographs
     may be named too, and `folder`: they are cut to squares of `side(config)` pixels. With `half` it
     trains in mixed_bfloat16 where the processor computes in it, unless told otherwise.
-    `applies(arm, preset, data set)` says which arms are trained there, if not all.
+    `applies(arm, preset, data set)` says which arms are trained there, if not all. `instead(config,
+    out)` does something else than to train where the knobs ask for it, and says in a line what.
     """
 
     about: str
@@ -110,6 +111,7 @@ class Recipe:
     side: Callable[[Any], int] | None = None
     half: bool = False
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
+    instead: Callable[[Any, Path], str | None] = lambda config, out: None
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -115,6 +116,30 @@ def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
     framed = np.concatenate([framed, np.ones((missing, *framed.shape[1:]))])
     rows = framed.reshape(-1, columns, *framed.shape[1:])
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+def triptychs(
+    axes: Axes,
+    before: np.ndarray,
+    after: np.ndarray,
+    said: Sequence[tuple[str, str]],
+    strength: float = 1.0,
+) -> None:
+    """Pictures (n, H, W[, 3]) in [0, 1] in rows: before, what is added, and after.
+
+    The change is shown around grey, `strength` times as strong. What is `said` of the first and of
+    the last of each row stands beside it.
+    """
+    change = np.clip(0.5 + strength * (after - before) / 2, 0, 1)
+    rows = np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:])
+    picture = grid(rows, 3)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    axes.set_axis_off()
+    height, width = picture.shape[:2]
+    for i, (first, last) in enumerate(said):
+        middle = (i + 0.5) * height / len(said)
+        axes.text(-0.01 * width, middle, first, ha="right", va="center")
+        axes.text(1.01 * width, middle, last, ha="left", va="center")
 
 
 def png(figure: Figure) -> bytes:

@@ -13,9 +13,11 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ TRAIN = "train"
 BROKEN = 0.01  # share of the pictures that may be unreadable
 VERIFIED_BYTES = 2**32  # a larger cache is not read whole at every start
 READ_AT_ONCE = 512  # pictures
+DIGIT_PIXELS = 50_000_000  # of a picture of one digit, at most
+FAINT, FAINT_INK = 0.05, 0.1  # contrast of a drawing, share of its strongest ink: less is paper
 
 Picture = tuple[str, "Path | bytes", int]  # its name, file or content, and label
 
@@ -87,6 +91,65 @@ def square(content: Path | bytes, side: int) -> np.ndarray:
         picture.draft("RGB", (side, side))  # a JPEG is decoded no larger than needed
         fitted = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
         return np.asarray(fitted)
+
+
+def digit(file: Path) -> np.ndarray:
+    """A drawn digit as MNIST has them, (28, 28, 1) uint8: grey, white on black, centred.
+
+    Darker ink than paper is inverted (paper is the median of the picture's border). What is drawn
+    is scaled into 20 x 20 pixels, and its centre of mass put in the middle (LeCun, Bottou, Bengio &
+    Haffner 1998, section III A).
+
+    Raises:
+        DataError: no picture, one of more than 50 megapixels, or one with nothing drawn on it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(file, formats=("JPEG", "PNG"))
+        with picture:
+            if (pixels := math.prod(picture.size)) > DIGIT_PIXELS:
+                raise DataError(
+                    f"{file}: expected at most {DIGIT_PIXELS / 1e6:.0f} megapixels, "
+                    f"received {pixels / 1e6:.1f}"
+                )
+            grey = _grey(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{file}: expected a PNG or JPEG, received: {error}") from None
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    paper = np.median(border)
+    ink = grey - paper if np.max(grey) - paper >= paper - np.min(grey) else paper - grey
+    ink = np.maximum(ink, 0)
+    if ink.max() < FAINT:
+        raise DataError(f"{file}: expected something drawn on it, received an even area")
+    ink /= ink.max()
+    rows, columns = (np.flatnonzero((ink > FAINT_INK).any(axis=axis)) for axis in (1, 0))
+    drawn = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = 20 / max(drawn.shape)
+    size = [max(1, round(side * scale)) for side in drawn.shape[::-1]]
+    small = np.asarray(Image.fromarray(drawn).resize(size, Image.Resampling.BOX))
+    small = small / small.max()
+    total = small.sum()
+    centre = [(small.sum(axis=1 - axis) @ np.arange(small.shape[axis])) / total for axis in (0, 1)]
+    made = np.zeros((28, 28), np.float32)
+    down, right = (
+        min(max(round(13.5 - at), 0), 28 - side)
+        for at, side in zip(centre, small.shape, strict=True)
+    )
+    made[down : down + small.shape[0], right : right + small.shape[1]] = small
+    return np.round(255 * made).astype(np.uint8)[..., None]
+
+
+def _grey(picture: Image.Image) -> np.ndarray:
+    """A picture's brightness (H, W) float32, 0 to 1; what is transparent lies on white."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode[0] in "IF":  # more than 8 bits
+        return np.asarray(picture, np.float32) / 65_535
+    rgba = picture.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return np.asarray(Image.alpha_composite(white, rgba).convert("L"), np.float32) / 255
 
 
 def _folder(root: str | Path | None) -> Source:

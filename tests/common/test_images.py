@@ -218,3 +218,67 @@ def test_any_data_set_of_tensorflow_datasets_with_images_and_labels(records):
 def test_a_data_set_that_is_not_there_is_refused(records):
     with pytest.raises(DataError, match="expected a folder that holds imagenette"):
         images.load("imagenette", records, 16)
+
+
+def stroke(size=(90, 120), paper="white", ink="black", mode="RGB"):
+    drawn = Image.new(mode, size, paper)
+    middle = size[0] // 2
+    for y in range(size[1] // 4, 3 * size[1] // 4):
+        for x in range(middle - 4, middle + 5):
+            drawn.putpixel((x, y), Image.new(mode, (1, 1), ink).getpixel((0, 0)))
+    return drawn
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        stroke(),
+        stroke(paper="black", ink="white"),
+        stroke(paper=(250, 240, 220), ink="navy"),
+        stroke(mode="L", paper=200, ink=60),
+        stroke(mode="RGBA", paper=(0, 0, 0, 0), ink=(0, 0, 0, 255)),  # black on nothing
+        stroke(mode="I;16", paper=60_000, ink=300),
+        stroke(size=(900, 1_200)).convert("P"),
+    ],
+    ids=["black on white", "white on black", "colours", "faint", "transparent", "16 bits", "large"],
+)
+def test_a_drawn_digit_becomes_as_in_mnist(drawn, tmp_path):
+    """White on black, 20 pixels high, centred by mass, whatever paper and ink were."""
+    drawn.save(tmp_path / "one.png")
+    digit = images.digit(tmp_path / "one.png")
+    assert digit.shape == (28, 28, 1)
+    assert digit.dtype == np.uint8
+    rows, columns = np.nonzero(digit[..., 0])
+    assert (rows.min(), rows.max()) == (4, 23)
+    assert np.mean(rows) == pytest.approx(13.5, abs=0.6)
+    assert np.average(columns, weights=digit[rows, columns, 0]) == pytest.approx(13.5, abs=0.6)
+    assert digit.max() == 255
+    assert digit[0].max() == 0
+
+
+def test_a_mnist_digit_stays_where_it_is(tmp_path):
+    made = np.zeros((28, 28), np.uint8)
+    made[4:24, 10:18] = RNG.integers(100, 256, (20, 8))
+    made[4, 10], made[23, 17] = 255, 255
+    Image.fromarray(made).save(tmp_path / "one.png")
+    np.testing.assert_allclose(images.digit(tmp_path / "one.png")[..., 0], made, atol=1)
+
+
+def test_what_is_no_drawing_of_a_digit_is_refused(tmp_path):
+    Image.new("RGB", (50, 50), "white").save(tmp_path / "empty.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    whole = tmp_path / "whole.png"
+    stroke().save(whole)
+    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:200])
+    Image.new("1", (7_100, 7_100)).save(tmp_path / "huge.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    for name, expected in {
+        "empty.png": "expected something drawn on it",
+        "text.png": "expected a PNG or JPEG",
+        "cut.png": "expected a PNG or JPEG",
+        "missing.png": "No such file",
+        "huge.png": "at most 50 megapixels, received 50.4",
+        "bomb.png": "expected",
+    }.items():
+        with pytest.raises(DataError, match=expected):
+            images.digit(tmp_path / name)

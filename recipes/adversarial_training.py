@@ -1,0 +1,231 @@
+"""Training on adversarial images lowers the errors on them; against many steps it hardly helps.
+
+Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
+section 6: alpha J(x) + (1 - alpha) J(x') with x' = x + epsilon * sign(dJ/dx), alpha .5, epsilon
+.25; a maxout net's error under this attack falls from 89.4 to 17.9 %, and from .94 to .84 % without
+attack. The iterated attack: Madry et al. 2018. "random start": Wong, Rice & Kolter, Fast is better
+than free (ICLR 2020): x' alone, from a random place, 1.25 epsilon far.
+
+Differs from the source: a small conv net, five passes over 20,000 images, 2,000 test images. The
+attack in training goes along the loss's gradient of the same pass that trains, so a step costs
+twice as much, not three times. Many small steps (`common/attacks.py`) still fool the net trained
+against one; the random start helps a little. None of these nets is robust.
+
+    make recipe-adversarial-training          two to three minutes on 2 cores
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from common import attacks, figures
+from common.claims import Band, Effect
+from common.command import AtLeast, main
+from common.data import unit
+from common.experiment import Outcome, Recipe, Run
+from common.results import Results
+from common.training import fit
+
+PAPER = "Goodfellow et al. 2015, 6"
+KINDS = {"clean": "none", "noise": "noise", "fgsm": "one step", "pgd": "many steps"}
+EPSILONS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # of the curves
+
+
+@dataclass(frozen=True)
+class Config:
+    """The knobs of this recipe."""
+
+    n_train: int = 20_000  # training images, the first ones of the data set
+    epochs: int = 5  # passes over them
+    rate: float = 1e-3  # learning rate of Adam
+    batch_size: int = 100  # images in a mini-batch
+    n_test: int = 2_000  # test images attacked, the first ones
+    epsilon: Annotated[float, AtLeast(0)] = 0.25  # how far a pixel may move, in [0, 1]
+    alpha: Annotated[float, AtLeast(0, below=1)] = 0.5  # the share of the loss on clean images
+    steps: int = 20  # of the iterated attack
+
+
+class Adversarial(keras.Model):
+    """Trained on alpha J(x) + (1 - alpha) J(x'), x' made against the weights of the moment."""
+
+    def __init__(self, *net, alpha: float, epsilon: float):
+        super().__init__(*net)
+        self.alpha, self.epsilon = alpha, epsilon
+
+    def gradients(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list, tf.Tensor]:
+        """Loss, logits, and the loss's gradients by the weights and by the images."""
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            logits = self(x, training=True)
+            loss = self.compute_loss(x, y, logits)
+            scaled = self.optimizer.scale_loss(loss)  # in half precision
+        *weights, images = tape.gradient(scaled, [*self.trainable_variables, x])
+        return loss, logits, weights, images
+
+    def train_step(self, batch):
+        """Keras's hook: one mini-batch (x, y) -> metrics, those of the clean images."""
+        x, y = batch
+        loss, logits, clean, toward = self.gradients(x, y)
+        attacked = tf.clip_by_value(x + self.epsilon * tf.sign(toward), 0.0, 1.0)
+        attacked_loss, _, attacked, _ = self.gradients(attacked, y)
+        a, b = self.alpha, 1 - self.alpha
+        mixed = [a * one + b * other for one, other in zip(clean, attacked, strict=True)]
+        self.optimizer.apply(mixed, self.trainable_variables)
+        return self.measure(x, y, logits, a * loss + b * attacked_loss)
+
+    def measure(self, x, y, logits, loss) -> dict[str, tf.Tensor]:
+        """Brings Keras's metrics up to date."""
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+        return self.compute_metrics(x, y, logits)
+
+
+class RandomStart(Adversarial):
+    """Trained on J(x'), x' one step from a random place within epsilon."""
+
+    def __init__(self, *net, alpha: float, epsilon: float, seed: int):
+        super().__init__(*net, alpha=alpha, epsilon=epsilon)
+        self.draws = keras.random.SeedGenerator(seed)
+
+    def train_step(self, batch):
+        """Keras's hook: one mini-batch (x, y) -> metrics, those of the attacked images."""
+        (x, y), far = batch, self.epsilon
+        start = x + keras.random.uniform(tf.shape(x), -far, far, seed=self.draws)
+        *_, toward = self.gradients(tf.clip_by_value(start, 0.0, 1.0), y)
+        moved = tf.clip_by_value(start + 1.25 * far * tf.sign(toward), x - far, x + far)
+        loss, logits, weights, _ = self.gradients(tf.clip_by_value(moved, 0.0, 1.0), y)
+        self.optimizer.apply(weights, self.trainable_variables)
+        return self.measure(x, y, logits, loss)
+
+
+ARMS = {
+    "plain": {"training": "plain"},
+    "adversarial": {"training": "one step"},
+    "random start": {"training": "one step, random start"},
+}
+
+
+def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
+    """(B, 28, 28, 1) in [0, 1] -> (B, 10) logits; the arms differ in how a step trains them."""
+    he = keras.initializers.HeNormal(seed=keras.random.SeedGenerator(seed))
+    x = inputs = keras.Input((28, 28, 1))
+    for maps in (16, 32):
+        conv = layers.Conv2D(maps, 3, activation="relu", kernel_initializer=he)
+        x = layers.MaxPooling2D()(conv(x))
+    outputs = layers.Dense(10, kernel_initializer=he)(layers.Flatten()(x))
+    knobs = {"alpha": config.alpha, "epsilon": config.epsilon}
+    if arm["training"] == "plain":
+        return keras.Model(inputs, outputs)
+    if arm["training"] == "one step":
+        return Adversarial(inputs, outputs, **knobs)
+    return RandomStart(inputs, outputs, seed=seed, **knobs)
+
+
+def train(run: Run, arm: dict) -> Outcome:
+    config, few = run.config, run.data.train.first(run.config.n_train)
+    model = build_model(config, arm, run.seed)
+    fit(
+        model,
+        few.images,
+        few.labels,
+        optimizer=keras.optimizers.Adam(config.rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=run.seed,
+        callbacks=run.watch(),
+    )
+    test = run.data.test.first(config.n_test)
+    x, y = unit(test.images), test.labels
+
+    def error(pictures: np.ndarray) -> float:
+        return 100 * np.mean(attacks.logits(model, pictures).argmax(axis=1) != y)
+
+    metrics = attacks.harm(model, x, y, config.epsilon, steps=config.steps, seed=run.seed)
+    return Outcome(
+        metrics,
+        {"error": [error(attacks.fgsm(model, x, y, epsilon)) for epsilon in EPSILONS]},
+    )
+
+
+def band(arm: str, kind: str, mnist: tuple, digits: tuple, published=None) -> Band:
+    name = f"{arm}: error, attack: {KINDS[kind]} (%)"
+    return Band(name, f"{arm}/{kind}", {"mnist": mnist, "digits": digits}, PAPER, published)
+
+
+# Means and deviations over 6 seeds on MNIST and digits stand beside.
+CLAIMS = (
+    Effect(
+        "one step: errors plain over adversarial",
+        "plain/fgsm",
+        "adversarial/fgsm",
+        PAPER,
+        more_than=3,
+        ratio=True,
+        published=89.4 / 17.9,
+    ),
+    Effect(
+        "no attack: error plain less adversarial, at most .5 worse (points)",
+        "plain/clean",
+        "adversarial/clean",
+        PAPER,
+        more_than=-0.5,
+        published=0.94 - 0.84,
+    ),
+    Effect(
+        "many steps err more often than one on the adversarial net (points)",
+        "adversarial/pgd",
+        "adversarial/fgsm",
+        "Madry et al. 2018",
+        more_than=20,
+    ),
+    Effect(
+        "many steps: adversarial over random start (points)",
+        "adversarial/pgd",
+        "random start/pgd",
+        "Wong et al. 2020",
+    ),
+    *(band(arm, kind, (0, 100), (0, 100)) for arm in ARMS for kind in ("clean", "fgsm", "pgd")),
+)
+
+
+def plot(results: Results):
+    figure, axes = figures.panels(results.titled("Adversarial training"), 1, 2)
+    panel = axes[0, 0]
+    for i, (arm, color) in enumerate(zip(ARMS, figures.COLORS, strict=False)):
+        errors = np.array([results.metric(f"{arm}/{kind}") for kind in KINDS])
+        place = np.arange(len(KINDS)) + 0.27 * (i - 1)
+        spread = errors.std(axis=1)
+        panel.bar(place, errors.mean(axis=1), 0.25, yerr=spread, color=color, label=arm)
+        curve = results.history(f"{arm}/error")
+        figures.curve(axes[0, 1], curve, arm, color, np.array(EPSILONS))
+    figures.label(panel, "", f"attack, epsilon {results.config['epsilon']:g}", "test error (%)")
+    panel.set_xticks(range(len(KINDS)), KINDS.values())
+    figures.label(axes[0, 1], "one step", "epsilon", "test error (%)")
+    figures.points(axes[0, 1], [0.25, 0.25], [89.4, 17.9], "Goodfellow et al.")
+    for panel in axes[0]:
+        panel.set_ylim(0, 102)
+        figures.legend(panel)
+    return figure
+
+
+RECIPE = Recipe(
+    __doc__,
+    Config,
+    ARMS,
+    train,
+    CLAIMS,
+    plot,
+    smoke={"n_train": 500, "epochs": 1, "n_test": 100, "steps": 2},
+    paper={"n_train": 60_000, "epochs": 30, "n_test": 10_000},
+    on={"digits": {"n_train": 1_297, "epochs": 30, "n_test": 500}},
+)
+
+if __name__ == "__main__":
+    main(RECIPE)
