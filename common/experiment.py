@@ -69,17 +69,23 @@ class Run:
 
     def watch(self, part: int = 1, of: int = 1) -> list[keras.callbacks.Callback]:
         """Callbacks that show progress; who trains several nets says which `part` `of` all."""
+        return [_Progress(self.report, part, of)]
 
-        reported = time.monotonic()
 
-        def on_epoch_end(epoch: int, logs: Any) -> None:
-            nonlocal reported
-            if time.monotonic() - reported > REPORT_SECONDS:  # some epochs last a millisecond
-                reported = time.monotonic()
-                self.report((part - 1 + (epoch + 1) / callback.params["epochs"]) / of)
+class _Progress(keras.callbacks.Callback):
+    """Reports how far a training is; some epochs last a millisecond, so not after each."""
 
-        callback = keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
-        return [callback]
+    remembers = ()  # nothing that a resumed training would miss
+
+    def __init__(self, report: workers.Report, part: int, of: int):
+        super().__init__()
+        self._report, self._part, self._of = report, part, of
+        self._reported = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if time.monotonic() - self._reported > REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self._report((self._part - 1 + (epoch + 1) / self.params["epochs"]) / self._of)
 
 
 @dataclass(frozen=True)
@@ -229,6 +235,7 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
 
     def keep(run: tuple[str, int], outcome: dict) -> None:
         results.write_whole(plan.file(*run), results.encode(outcome))
+        shutil.rmtree(_unfinished(plan.file(*run)), ignore_errors=True)
         finished[run] = outcome
         on_progress(run, 1.0)
 
@@ -240,7 +247,7 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
             run[1],
             (plan.data.name, plan.data_dir, plan.side),
             plan.data.sha256,
-            plan.file(*run).with_suffix(".npz"),
+            plan.file(*run),
         )
         for run in plan.runs
         if run not in finished
@@ -330,16 +337,17 @@ def load(
 
 def _train(task: tuple, report: workers.Report) -> dict:
     """One run, in whichever process: -> what its file holds."""
-    train, arm, config, seed, request, sha256, weights = task
+    train, arm, config, seed, request, sha256, file = task
     loaded = _load(*request)
     if loaded.sha256 != sha256:
         raise data.DataError(f"{loaded.name} changed while the experiment ran")
     began = time.perf_counter()
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
-    outcome = train(Run(config, seed, loaded, report), arm)
+    with training.resumable(_unfinished(file)):
+        outcome = train(Run(config, seed, loaded, report), arm)
     keras.utils.clear_session(free_memory=False)
     if outcome.weights:
-        checkpoint.save(weights, outcome.weights, outcome.about)
+        checkpoint.save(file.with_suffix(".npz"), outcome.weights, outcome.about)
     return {
         "metrics": {name: results.short(value) for name, value in outcome.metrics.items()},
         "history": {
@@ -354,6 +362,11 @@ def _train(task: tuple, report: workers.Report) -> dict:
 def _load(name: str, data_dir: str | None, side: int | None) -> data.Dataset:
     """A process loads its data once, not once a run."""
     return load(name, data_dir, side)
+
+
+def _unfinished(file: Path) -> Path:
+    """The folder of a run's checkpoints, from which it goes on if it is killed."""
+    return file.with_suffix(".unfinished")
 
 
 def _finished(file: Path) -> dict | None:

@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,13 @@ def read_results(file: Path, recipe: str) -> Results:
     return Results(content)
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Writes the file whole or not at all: beside it first, then renamed over it."""
+def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:
+    """Writes the file, in one piece or several, whole or not at all: beside it, then renamed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            stream.writelines([content] if isinstance(content, bytes) else content)
         os.chmod(temporary, 0o644)  # mkstemp's own 0600 would hide the file from other users
         os.replace(temporary, file)
     except BaseException:

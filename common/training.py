@@ -9,21 +9,35 @@ of batches.
 Images may be uint8 (0..255): they are kept so and scaled to [0, 1] in the compiled step. Arrays
 mapped from a file (`numpy.memmap`) may be larger than the memory: they are read in chunks, the next
 one while the last is trained on.
+
+Within `resumable(folder)` a training that was killed goes on where it was, to the last bit.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from common import snapshot
+
 # Evaluated at once: few enough that a dense layer's inputs stay in the processor's cache, and that
 # the responses to large images fit into memory.
 EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
 CHUNK_BYTES = 2**27  # of a mapped array in memory at once; two such chunks are
+SAVE_SECONDS = 5.0  # of training at least between two checkpoints
+READ_TO_KNOW = 100  # examples of a mapped array that tell it from others
+SAVE_SHARE = 0.04  # of the time at most is spent on them
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -91,9 +105,12 @@ def fit(
         steps=steps,
     )
     model.stop_training = False
+    keeper = _keeper(model, callback_list.callbacks, x, y, size, epochs, batch_size, seed, watched)
     callback_list.on_train_begin()
     logs: dict[str, float] = {}
-    for epoch in range(epochs):
+    for epoch in range(keeper.restore(), epochs):
+        if model.stop_training:
+            break
         callback_list.on_epoch_begin(epoch)
         callback_list.on_train_batch_begin(0)
         logs = train(order(seed, epoch, len(x), size))
@@ -102,11 +119,47 @@ def fit(
             for prefix, evaluation in watched.items():
                 logs |= {f"{prefix}_{name}": value for name, value in evaluation().items()}
         callback_list.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
+        keeper.save(epoch + 1)
     optimizer.finalize_variable_values(model.trainable_weights)
     callback_list.on_train_end(logs)
     return model.history
+
+
+class Record(keras.callbacks.Callback):
+    """Keeps what a function measures after every epoch, in `values`; a resumed run has them all.
+
+    Args:
+        measure: () -> a number or an array.
+    """
+
+    remembers = ("values",)
+
+    def __init__(self, measure: Callable[[], Any]):
+        super().__init__()
+        self._measure, self.values = measure, []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Measures."""
+        self.values.append(self._measure())
+
+
+_RESUME_IN: list[Path] = []
+
+
+@contextlib.contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Within it every `fit` keeps its state in the folder now and then, and goes on from there.
+
+    A state is known by what the training began with: weights, examples, optimizer and knobs. The
+    same program run anew therefore finds its own, and another one finds nothing. What callbacks
+    remember is kept if they say what that is (`remembers`) or have plain attributes only, as those
+    of Keras have; else a `fit` keeps nothing, and begins anew.
+    """
+    _RESUME_IN.append(folder)
+    try:
+        yield
+    finally:
+        _RESUME_IN.pop()
 
 
 def evaluate(
@@ -160,6 +213,64 @@ def _all_layers(layer: keras.Layer) -> Iterator[keras.Layer]:
     yield layer
     for part in getattr(layer, "layers", ()):
         yield from _all_layers(part)
+
+
+class _Keeper:
+    """Keeps the state of one `fit` in a file and brings it back; without a file it does nothing."""
+
+    def __init__(self, file: Path | None, model: keras.Model, callbacks: Sequence):
+        self.file, self.model, self.callbacks = file, model, callbacks
+        unique = {id(one): one for one in (*model.variables, *model.optimizer.variables)}
+        self.variables = list(unique.values())
+        self.next = time.monotonic() + SAVE_SECONDS
+
+    def restore(self) -> int:
+        """The epoch to go on with; 0 if there is nothing to go on from."""
+        state = self.file and snapshot.read(self.file, self.variables)
+        if not state:
+            return 0
+        for callback, values in zip(self.callbacks, state["callbacks"], strict=True):
+            if getattr(callback, "monitor_op", 0) is None:
+                callback._set_monitor_op()  # else the next epoch would turn min_delta's sign again
+            for name, value in values.items():
+                setattr(callback, name, value)
+        self.model.stop_training = state["stop"]
+        return state["epoch"]
+
+    def save(self, epoch: int) -> None:
+        """Keeps the state before that epoch, unless the last time was only just now."""
+        began = time.monotonic()
+        if self.file is None or began < self.next:
+            return
+        try:
+            remembered = [snapshot.remembered(callback) for callback in self.callbacks]
+        except snapshot.NotPlain:
+            self.file = None
+            return
+        stop = bool(self.model.stop_training)
+        state = {"epoch": epoch, "stop": stop, "callbacks": remembered}
+        snapshot.write(self.file, self.variables, state)
+        seconds = time.monotonic() - began
+        self.next = time.monotonic() + max(SAVE_SECONDS, seconds / SAVE_SHARE)
+
+
+def _keeper(model, callbacks, x, y, size, epochs, batch_size, seed, watched) -> _Keeper:
+    """Of a file that is named by what this training begins with."""
+    if not _RESUME_IN:
+        return _Keeper(None, model, callbacks)
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        digest.update(variable.numpy().tobytes())
+    some = x[:READ_TO_KNOW] if isinstance(x, np.memmap) else x
+    about = [
+        (x.shape, str(x.dtype), zlib.crc32(np.ascontiguousarray(some))),
+        (y.shape, str(y.dtype), zlib.crc32(np.ascontiguousarray(y))),
+        (size, epochs, batch_size, seed, list(watched)),
+        model.optimizer.get_config() | {"name": None},  # Keras counts up names within a process
+        [type(callback).__name__ for callback in callbacks],
+    ]
+    digest.update(json.dumps(about, sort_keys=True, default=str).encode())
+    return _Keeper(_RESUME_IN[-1] / f"{digest.hexdigest()[:16]}.state", model, callbacks)
 
 
 def _build(model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:

@@ -27,7 +27,7 @@ from common.claims import Band, Effect
 from common.command import MultipleOf, main
 from common.experiment import Outcome, Recipe, Run
 from common.results import Results
-from common.training import fit
+from common.training import Record, fit
 
 PAPER = "Ioffe & Szegedy 2015, 4.1"
 PERCENTILES = (15, 50, 85)
@@ -101,8 +101,7 @@ def train(run: Run, arm: dict) -> Outcome:
     config, test = run.config, run.data.test
     pixels = binary(test.images)
     model = build_model(config, arm, run.seed)
-    observe, percentiles = observer(model, pixels[:1_000]), []
-    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: percentiles.append(observe()))
+    record = Record(observer(model, pixels[:1_000]))
     history = fit(
         model,
         binary(run.data.train.images),
@@ -118,7 +117,7 @@ def train(run: Run, arm: dict) -> Outcome:
         validation_data={"test": (pixels, test.labels)},
     ).history
     accuracy = 100 * np.array(history["test_accuracy"])
-    percentiles = np.array(percentiles)
+    percentiles = np.array(record.values)
     drifts = drift(percentiles)
 
     def steps(threshold: float) -> int:

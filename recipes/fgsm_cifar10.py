@@ -7,7 +7,8 @@ epsilon .1, with a mean probability of 96.6 % for its wrong answers.
 Differs from the source: a small ReLU conv net after three passes over 20,000 images. Preprocessed
 means standardised here: less the mean, over the deviation of each colour's pixels, so that epsilon
 .1 is about 6 of 255 steps of brightness; pixels stay within what a photograph can show. 2,000 test
-images. Confidence: over the images on which the net errs.
+images. Confidence: over the images on which the net errs. So briefly trained it is far less sure
+than the published net, of anything.
 
     make recipe-fgsm-cifar10          two to three minutes on 2 cores
 """
@@ -111,10 +112,10 @@ def band(name: str, metric: str, low: float, high: float, published=None) -> Ban
 
 # Means and deviations over 6 seeds stand beside.
 CLAIMS = (
-    band("error at .1", "fgsm", 0, 100, 87.15),
-    band("confidence in errors", "confidence", 0, 100, 96.6),
-    band("error by the iterated attack", "pgd", 0, 100),
-    band("error without attack", "clean", 0, 100),
+    band("error at .1", "fgsm", 92.0, 99.6, 87.15),  # 95.8 +- 1.3
+    band("confidence in errors", "confidence", 53.2, 63.8, 96.6),  # 58.5 +- 1.8
+    band("error by the iterated attack", "pgd", 98.9, 100),  # 99.7 +- .3
+    band("error without attack", "clean", 37.4, 46.1),  # 41.8 +- 1.4
     Effect(
         "errors by the attack over by noise (points)",
         "conv net/fgsm",

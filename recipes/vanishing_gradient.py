@@ -25,7 +25,7 @@ from common.claims import Band, Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
 from common.results import Results
-from common.training import fit
+from common.training import Record, fit
 
 NIELSEN = "Nielsen 2015, ch. 5"
 PUBLISHED = {  # speed of each hidden layer before training, first to last
@@ -105,8 +105,7 @@ def train(run: Run, arm: dict) -> Outcome:
     targets = keras.utils.to_categorical(first.labels, 10)
     model = build_model(config, arm["hidden"], run.seed)
     speeds = speedometer(model, data.unit(first.images), targets)
-    measured = [speeds()]
-    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: measured.append(speeds()))
+    start, record = speeds(), Record(speeds)
     fit(
         model,
         first.images,
@@ -118,7 +117,7 @@ def train(run: Run, arm: dict) -> Outcome:
         seed=run.seed,
         callbacks=[*run.watch(), record],
     )
-    measured = np.array(measured)  # (1 + epochs, hidden)
+    measured = np.array([start, *record.values])  # (1 + epochs, hidden)
     metrics = {
         "overall": measured[0, -1] / measured[0, 0],
         "first_trained": measured[-1, 0],

@@ -15,7 +15,8 @@ ALLOWED = {
     "images": {"data"},
     "layers": set(),
     "results": set(),
-    "training": set(),
+    "snapshot": {"results"},
+    "training": {"snapshot"},
     "workers": set(),
     "experiment": {
         "checkpoint",
