@@ -2,6 +2,7 @@
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+WORKERS ?= 2
 INSTALLED := $(VENV)/.installed
 NAMES := $(subst _,-,$(patsubst recipes/%.py,%,$(filter-out recipes/__init__.py,$(wildcard recipes/*.py))))
 
@@ -13,6 +14,7 @@ NAMES := $(subst _,-,$(patsubst recipes/%.py,%,$(filter-out recipes/__init__.py,
 help:
 	@echo 'make list                         the recipes, one line and one time each'
 	@echo 'make recipe-NAME [ARGS="..."]     run one; ARGS="--help" lists its flags'
+	@echo 'make cluster-NAME [WORKERS=2]     run one by several processes, as on several machines'
 	@echo 'make test                         every test, on real data where it is to be had'
 	@echo 'make lint                         ruff: format and rules'
 	@echo 'make bench                        speed beside plain Keras, PyTorch and NumPy'
@@ -43,6 +45,9 @@ recipe-%: $(INSTALLED)
 	  echo "expected one of the recipes: $(NAMES); received: $*" >&2; exit 2; \
 	fi
 	@$(PYTHON) -m recipes.$(subst -,_,$*) $(ARGS)
+
+cluster-%: $(INSTALLED)
+	@$(PYTHON) -m tools.cluster $(subst -,_,$*) $(WORKERS) $(ARGS)
 
 record-%: $(INSTALLED)
 	@$(PYTHON) -m tools.catalog record $(subst -,_,$*) $(ARGS)

@@ -29,7 +29,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from common import claims, data, experiment, results
+from common import claims, data, distribution, experiment, results
 from common.experiment import Plan, Recipe
 from common.results import Results, UsageError
 
@@ -62,6 +62,8 @@ class Flags:
         Literal["float32", "mixed_bfloat16", "mixed_float16"] | None,
         _unless("FORMAT", "float32; AlexNet mixed_bfloat16 where the processor has it"),
     ] = None
+    # where to train: auto, cpu, gpu, gpu:0,1 or cpu:N (N logical devices, to try replicas)
+    devices: Annotated[str, tyro.conf.arg(metavar="DEVICES")] = "auto"
     fresh: bool = False  # train everything anew; else finished arms and seeds are kept
     replot: bool = False  # only draw the figure again, from results.json
 
@@ -113,6 +115,8 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     if said := recipe.instead(config, out):
         console.print(said, highlight=False)
         return HOLDS
+    distribution.start(flags.devices)
+    console.quiet = not distribution.is_chief()
     name = flags.dataset or recipe.usual_dataset(config)
     replaceable = name == "mnist" and "digits" in recipe.datasets
     named = flags.dataset or flags.data_dir
@@ -126,7 +130,8 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
             results.read_results(existing, recipe.name)
     config = _on_dataset(recipe, preset, config, loaded.name)
     check_knobs(config)
-    made = _writable(out)
+    jobs = _jobs(recipe, flags)
+    made = _writable(out) if distribution.is_chief() else []
     plan = Plan(
         recipe=recipe,
         preset=preset,
@@ -135,8 +140,9 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
         data=loaded,
         data_dir=str(flags.data_dir) if flags.data_dir else None,
         precision=flags.precision or _precision(recipe),
-        jobs=flags.jobs or _jobs(recipe, flags.smoke),
+        jobs=jobs,
         out=out,
+        devices=flags.devices,
     )
     began = time.perf_counter()
     interrupted = False
@@ -248,9 +254,15 @@ def _annotated(hint: Any) -> bool:
     return typing.get_origin(hint) is Annotated
 
 
-def _jobs(recipe: Recipe, smoke: bool) -> int:
+def _jobs(recipe: Recipe, flags: Flags) -> int:
     """One process on a GPU, which does not share well, and for what is over in seconds."""
-    if smoke or tf.config.list_physical_devices("GPU"):
+    if distribution.replicas() > 1:
+        if flags.jobs and flags.jobs > 1:
+            raise UsageError(f"--jobs: expected 1 with several replicas, received {flags.jobs}")
+        return 1
+    if flags.jobs:
+        return flags.jobs
+    if flags.smoke or (flags.devices != "cpu" and tf.config.list_physical_devices("GPU")):
         return 1
     return recipe.jobs or os.cpu_count() or 1
 

@@ -33,6 +33,7 @@ from common import (
     checkpoint,
     claims,
     data,
+    distribution,
     figures,
     images,
     layers,
@@ -159,6 +160,7 @@ class Plan:
     precision: str
     jobs: int
     out: Path
+    devices: str = "auto"
 
     @property
     def side(self) -> int | None:
@@ -194,6 +196,8 @@ class Plan:
             "recipe": _what_trains(self.recipe.file),
             "library": [ast.dump(ast.parse(source)) for source in library],
         }
+        if distribution.replicas() > 1:  # they round otherwise
+            depends_on["replicas"] = distribution.replicas()
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
 
@@ -224,9 +228,12 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
         OSError: results could not be written.
     """
     began = time.perf_counter()
-    if fresh:
+    distribution.agree("key of code, knobs, data and versions", plan.folder.name)
+    if fresh and distribution.is_chief():
         shutil.rmtree(plan.folder, ignore_errors=True)
-    finished = {run: found for run in plan.runs if (found := _finished(plan.file(*run)))}
+    found = {run: None if fresh else _finished(plan.file(*run)) for run in plan.runs}
+    everywhere = distribution.least([int(found[run] is not None) for run in plan.runs])
+    finished = {run: found[run] for run, has in zip(plan.runs, everywhere, strict=True) if has}
     kept = len(finished)
     for run, outcome in finished.items():
         on_progress(run, 1.0)
@@ -234,8 +241,9 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
         began -= outcome.get("seconds", 0) / plan.jobs
 
     def keep(run: tuple[str, int], outcome: dict) -> None:
-        results.write_whole(plan.file(*run), results.encode(outcome))
-        shutil.rmtree(_unfinished(plan.file(*run)), ignore_errors=True)
+        if distribution.is_chief():
+            results.write_whole(plan.file(*run), results.encode(outcome))
+            shutil.rmtree(_unfinished(plan.file(*run)), ignore_errors=True)
         finished[run] = outcome
         on_progress(run, 1.0)
 
@@ -254,7 +262,7 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
     }
     missing = {}
     try:
-        start = _Start(plan.precision)
+        start = _Start(plan.precision, plan.devices)
         outcomes = workers.run(
             todo, _train, start, min(plan.jobs, len(todo)) or 1, on_progress, keep
         )
@@ -272,6 +280,8 @@ def _conclude(plan: Plan, finished: dict, deaths: Mapping, kept: int, seconds: f
     if not finished:
         return Report(None, kept, missing)
     found = Results(_content(plan, finished, missing, seconds))
+    if not distribution.is_chief():
+        return Report(found, kept, missing)
     results.write_whole(plan.out / "results.json", results.encode(found.content))
     for run, outcome in finished.items():
         if outcome.get("checkpoint"):
@@ -294,11 +304,13 @@ def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class _Start:
-    """Sets up a process: how many threads its operations share, and in which precision."""
+    """Sets up a process: how many threads its operations share, in which precision, and where."""
 
     precision: str
+    devices: str
 
     def __call__(self, threads: int) -> None:
+        distribution.start(self.devices)
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, as in a notebook
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         keras.config.set_dtype_policy(self.precision)
@@ -343,10 +355,10 @@ def _train(task: tuple, report: workers.Report) -> dict:
         raise data.DataError(f"{loaded.name} changed while the experiment ran")
     began = time.perf_counter()
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
-    with training.resumable(_unfinished(file)):
+    with training.resumable(_unfinished(file)), distribution.scope():
         outcome = train(Run(config, seed, loaded, report), arm)
     keras.utils.clear_session(free_memory=False)
-    if outcome.weights:
+    if outcome.weights and distribution.is_chief():
         checkpoint.save(file.with_suffix(".npz"), outcome.weights, outcome.about)
     return {
         "metrics": {name: results.short(value) for name, value in outcome.metrics.items()},
@@ -418,6 +430,7 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
         "arms": arms,
         "versions": results.versions(),
         "hardware": results.hardware(),
+        "devices": distribution.describe(),
         "seconds": round(seconds, 1),
         "commit": results.commit(),
         "key": plan.folder.name,

@@ -58,8 +58,10 @@ def write(file: Path, variables: Sequence[keras.Variable], state: Any) -> None:
     write_whole(file, content())
 
 
-def read(file: Path, variables: Sequence[keras.Variable]) -> Any | None:
-    """Sets the variables as they were, and returns the state; None if there is none to go on from.
+def read(
+    file: Path, variables: Sequence[keras.Variable]
+) -> tuple[list[np.ndarray], Any] | tuple[None, None]:
+    """The variables' values and the state; (None, None) if there is nothing to go on from.
 
     Warns of a damaged file, and takes the previous one.
     """
@@ -68,16 +70,13 @@ def read(file: Path, variables: Sequence[keras.Variable]) -> Any | None:
             continue
         try:
             values, state = _parsed(one.read_bytes())
-            shapes = [tuple(variable.shape) for variable in variables]
-            if [value.shape for value in values] != shapes:
+            if [value.shape for value in values] != [tuple(each.shape) for each in variables]:
                 raise ValueError("it has other variables")
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"damaged checkpoint {one} ({error}): not used", stacklevel=2)
             continue
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        return state
-    return None
+        return values, state
+    return None, None
 
 
 def previous(file: Path) -> Path:

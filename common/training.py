@@ -10,7 +10,9 @@ Images may be uint8 (0..255): they are kept so and scaled to [0, 1] in the compi
 mapped from a file (`numpy.memmap`) may be larger than the memory: they are read in chunks, the next
 one while the last is trained on.
 
-Within `resumable(folder)` a training that was killed goes on where it was, to the last bit.
+Under a strategy of `common.distribution` the replicas share each mini-batch, step by step, and the
+numbers stay the same. Within `resumable(folder)` a training that was killed goes on where it was,
+to the last bit.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import snapshot
+from common import distribution, snapshot
 
 # Evaluated at once: few enough that a dense layer's inputs stay in the processor's cache, and that
 # the responses to large images fit into memory.
@@ -37,6 +39,7 @@ EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
 CHUNK_BYTES = 2**27  # of a mapped array in memory at once; two such chunks are
 SAVE_SECONDS = 5.0  # of training at least between two checkpoints
 READ_TO_KNOW = 100  # examples of a mapped array that tell it from others
+NEVER = 2**31 - 1  # more epochs than there are
 SAVE_SHARE = 0.04  # of the time at most is spent on them
 
 Examples = tuple[np.ndarray, np.ndarray]
@@ -83,6 +86,7 @@ def fit(
 
     Raises:
         ValueError: lengths that disagree, or a count below one.
+        UsageError: a batch that the replicas cannot share out.
     """
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
@@ -92,6 +96,7 @@ def fit(
             raise ValueError(f"expected {name} of at least 1, received {count}")
     size = len(x) if steps_per_epoch is None else steps_per_epoch * batch_size
     steps = -(-size // batch_size)
+    distribution.prepare(model, batch_size)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
     _build(model, x, y)
     train = _passes(model, model.train_step, batch_size, x, y, size)
@@ -220,27 +225,31 @@ class _Keeper:
 
     def __init__(self, file: Path | None, model: keras.Model, callbacks: Sequence):
         self.file, self.model, self.callbacks = file, model, callbacks
-        unique = {id(one): one for one in (*model.variables, *model.optimizer.variables)}
-        self.variables = list(unique.values())
+        self.variables = _lasting(model)
         self.next = time.monotonic() + SAVE_SECONDS
 
     def restore(self) -> int:
-        """The epoch to go on with; 0 if there is nothing to go on from."""
-        state = self.file and snapshot.read(self.file, self.variables)
-        if not state:
+        """The epoch to go on with; 0 if there is nothing that all workers could go on from."""
+        if self.file is None:
             return 0
-        for callback, values in zip(self.callbacks, state["callbacks"], strict=True):
+        values, state = snapshot.read(self.file, self.variables)
+        epoch = state["epoch"] if state else 0
+        if distribution.least([epoch, NEVER - epoch]) != [epoch, NEVER - epoch] or not epoch:
+            return 0
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
             if getattr(callback, "monitor_op", 0) is None:
                 callback._set_monitor_op()  # else the next epoch would turn min_delta's sign again
-            for name, value in values.items():
+            for name, value in kept.items():
                 setattr(callback, name, value)
         self.model.stop_training = state["stop"]
-        return state["epoch"]
+        return epoch
 
     def save(self, epoch: int) -> None:
         """Keeps the state before that epoch, unless the last time was only just now."""
         began = time.monotonic()
-        if self.file is None or began < self.next:
+        if self.file is None or began < self.next or not distribution.is_chief():
             return
         try:
             remembered = [snapshot.remembered(callback) for callback in self.callbacks]
@@ -254,12 +263,19 @@ class _Keeper:
         self.next = time.monotonic() + max(SAVE_SECONDS, seconds / SAVE_SHARE)
 
 
+def _lasting(model: keras.Model) -> list[keras.Variable]:
+    """Weights, seed generators and the optimizer's; metrics begin every epoch anew."""
+    passing = {id(variable) for variable in model.metrics_variables}
+    every = {id(one): one for one in (*model.variables, *model.optimizer.variables)}
+    return [variable for key, variable in every.items() if key not in passing]
+
+
 def _keeper(model, callbacks, x, y, size, epochs, batch_size, seed, watched) -> _Keeper:
     """Of a file that is named by what this training begins with."""
     if not _RESUME_IN:
         return _Keeper(None, model, callbacks)
     digest = hashlib.sha256()
-    for variable in model.variables:
+    for variable in _lasting(model):
         digest.update(variable.numpy().tobytes())
     some = x[:READ_TO_KNOW] if isinstance(x, np.memmap) else x
     about = [
@@ -292,12 +308,29 @@ def _passes(
     size: int | None = None,
 ) -> Callable[..., dict[str, float]]:
     """A function that makes one pass in mini-batches, in the order (size,) given, and measures."""
+    if distribution.replicas() > 1:
+        return _shared_passes(model, step, batch_size, x, y)
     if isinstance(x, np.memmap):
         return _mapped_passes(model, step, batch_size, x, y)
     arguments = [tf.convert_to_tensor(x), tf.convert_to_tensor(y)]
     some = [] if size is None else [tf.zeros(size, tf.int32)]
     program = _program(model, step, batch_size).get_concrete_function(*arguments, *some)
     return lambda *order: _numbers(program(*arguments, *map(tf.constant, order)))
+
+
+def _shared_passes(
+    model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
+) -> Callable[..., dict[str, float]]:
+    """`_passes` by several replicas: an optimizer that adds up their gradients cannot be looped."""
+
+    def fetch(rows: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.constant(x[rows]), tf.constant(y[rows])
+
+    def scaled_step(batch: tuple[tf.Tensor, tf.Tensor]) -> None:
+        step((scaled(batch[0]), batch[1]))
+
+    run = distribution.passes(model, scaled_step, batch_size, fetch, len(x))
+    return lambda *order: _numbers(run(*order))
 
 
 def _mapped_passes(

@@ -81,9 +81,10 @@ class Adversarial(keras.Model):
 
     def measure(self, x, y, logits, loss) -> dict[str, tf.Tensor]:
         """Brings Keras's metrics up to date."""
+        shares = tf.distribute.get_strategy().num_replicas_in_sync  # compute_loss gives one of them
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(loss)
+                metric.update_state(shares * loss, sample_weight=tf.shape(x)[0])
         return self.compute_metrics(x, y, logits)
 
 

@@ -16,12 +16,14 @@ ALLOWED = {
     "layers": set(),
     "results": set(),
     "snapshot": {"results"},
-    "training": {"snapshot"},
+    "distribution": {"results"},
+    "training": {"distribution", "snapshot"},
     "workers": set(),
     "experiment": {
         "checkpoint",
         "claims",
         "data",
+        "distribution",
         "figures",
         "images",
         "layers",
@@ -29,7 +31,7 @@ ALLOWED = {
         "training",
         "workers",
     },
-    "command": {"claims", "data", "experiment", "results"},
+    "command": {"claims", "data", "distribution", "experiment", "results"},
 }
 
 

@@ -1,0 +1,387 @@
+"""Devices and machines that share a training, such that it gives the numbers of one device.
+
+`start` makes the strategy of this process: one device, several replicas on one machine
+(MirroredStrategy), or workers on many (MultiWorkerMirroredStrategy, described by `TF_CONFIG` or
+Slurm). `passes` is the loop of `common.training` under such a strategy. A mini-batch is global:
+each replica takes its share, gradients are added up, and batch normalisation sees all of it.
+
+Keras 3's own `fit` and `evaluate` do not work with several workers (keras-team/keras#20585); here
+Keras's `train_step` runs within `strategy.run`, which does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.results import UsageError, versions
+
+DEVICES = "auto, cpu, gpu, gpu:0,1 or cpu:N"
+MOST_LOGICAL = 64
+PROBE_SECONDS = 25  # in which all workers of a cluster must have met
+SLURM_PORT = 8888
+_SALT = np.uint32(0x9E3779B1)  # makes the random numbers of replicas differ
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers' addresses, HOST:PORT, and which of them this process is."""
+
+    workers: tuple[str, ...]
+    index: int
+
+
+class _State:
+    """What `start` settled for this process."""
+
+    devices: str | None = None
+    cluster: Cluster | None = None
+    strategy: tf.distribute.Strategy | None = None
+
+
+def check(devices: str) -> None:
+    """Raises UsageError for a `--devices` that is not one of DEVICES."""
+    if not re.fullmatch(r"auto|cpu|gpu|gpu:\d+(,\d+)*|cpu:[1-9]\d*", devices):
+        raise UsageError(f"--devices: expected {DEVICES}; received {devices}")
+    kind, _, numbers = devices.partition(":")
+    if kind == "cpu" and numbers and int(numbers) > MOST_LOGICAL:
+        raise UsageError(f"--devices: expected cpu:{MOST_LOGICAL} at most, received {devices}")
+    chosen = numbers.split(",")
+    if kind == "gpu" and len(set(chosen)) < len(chosen):
+        raise UsageError(f"--devices: expected each GPU once, received {devices}")
+
+
+def start(devices: str) -> None:
+    """Makes this process's strategy; must come before TensorFlow's first operation.
+
+    `auto`: the CPU if there is no GPU, one replica a GPU otherwise. `cpu:N` makes N logical devices
+    of one processor, to try replicas and to test them. GPUs take memory as they need it.
+
+    Raises UsageError: devices that are not there, a cluster that is described wrongly, or whose
+    workers have not met after PROBE_SECONDS.
+    """
+    if _State.devices == devices:
+        return
+    check(devices)
+    kind, _, numbers = devices.partition(":")
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind == "gpu":
+        wanted = [int(number) for number in numbers.split(",")] if numbers else range(len(gpus))
+        if not gpus or max(wanted) >= len(gpus):
+            raise UsageError(f"--devices: expected {devices}, received {len(gpus)} GPUs")
+        gpus = [gpus[number] for number in wanted]
+    used = [] if kind == "cpu" else gpus
+    try:
+        tf.config.set_visible_devices(used, "GPU")
+        for gpu in used:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if kind == "cpu" and numbers:
+            (cpu,) = tf.config.list_physical_devices("CPU")
+            logical = [tf.config.LogicalDeviceConfiguration()] * int(numbers)
+            tf.config.set_logical_device_configuration(cpu, logical)
+    except RuntimeError:
+        if devices != "auto":  # which is what a notebook that already uses TensorFlow has
+            raise UsageError(
+                f"--devices: expected {devices} before TensorFlow's first operation, "
+                "received it after"
+            ) from None
+    _State.devices, _State.cluster = devices, cluster()
+    count = int(numbers or 1) if kind == "cpu" else len(used)
+    if _State.cluster:
+        _State.strategy = _meet(_State.cluster)
+    elif count > 1:
+        names = [f"{'CPU' if kind == 'cpu' else 'GPU'}:{i}" for i in range(count)]
+        add = None if used else tf.distribute.ReductionToOneDevice()
+        _State.strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=add)
+
+
+def scope() -> contextlib.AbstractContextManager:
+    """What is built within it is shared by all replicas."""
+    return _State.strategy.scope() if _State.strategy else contextlib.nullcontext()
+
+
+def replicas() -> int:
+    """How many share each mini-batch."""
+    return _State.strategy.num_replicas_in_sync if _State.strategy else 1
+
+
+def is_chief() -> bool:
+    """Whether this process writes the results: of several workers the first one does."""
+    return _State.cluster is None or _State.cluster.index == 0
+
+
+def describe() -> str:
+    """The devices in words."""
+    if _State.cluster:
+        return f"{len(_State.cluster.workers)} workers, {replicas()} replicas"
+    return f"{replicas()} replica{'s' * (replicas() > 1)}"
+
+
+def cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """The cluster that `TF_CONFIG` or Slurm describes; None for a process on its own.
+
+    Raises UsageError, naming what is wrong.
+    """
+    if "TF_CONFIG" in environment:
+        found = _from_tf_config(environment["TF_CONFIG"])
+    elif int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", 1))) > 1:
+        found = _from_slurm()
+    else:
+        return None
+    if len(set(found.workers)) < len(found.workers):
+        twice = next(one for one in found.workers if found.workers.count(one) > 1)
+        raise UsageError(f"TF_CONFIG: expected each address once, received {twice} again")
+    if not 0 <= found.index < len(found.workers):
+        raise UsageError(
+            f"TF_CONFIG: expected an index from 0 to {len(found.workers) - 1}, "
+            f"received {found.index}"
+        )
+    return found if len(found.workers) > 1 else None
+
+
+def _from_tf_config(text: str) -> Cluster:
+    expected = (
+        'expected {"cluster": {"worker": ["HOST:PORT", ...]}, '
+        '"task": {"type": "worker", "index": N}}'
+    )
+    try:
+        described = json.loads(text)
+        workers, task = described["cluster"]["worker"], described["task"]
+        if set(described["cluster"]) != {"worker"} or task["type"] != "worker":
+            raise KeyError("only workers")
+        addresses = tuple(str(one) for one in workers)
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not 0 < int(port) < 65_536:
+                raise ValueError(address)
+        return Cluster(addresses, int(task["index"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(f"TF_CONFIG: {expected}, received {text[:200]}") from None
+
+
+def _from_slurm() -> Cluster:
+    try:
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=SLURM_PORT,
+            gpus_per_node=MOST_LOGICAL,  # else it asks nvidia-smi; Slurm itself hands out GPUs
+            auto_set_gpu=False,
+        )
+        workers = resolver.cluster_spec().as_dict()["worker"]
+        return Cluster(tuple(workers), resolver.get_task_info()[1])
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise UsageError(
+            f"Slurm: expected the variables of a job step, received: {error}"
+        ) from None
+
+
+def _meet(found: Cluster) -> tf.distribute.Strategy:
+    """The strategy, once all workers have added up a number together."""
+    address = found.workers[found.index]
+    try:
+        with socket.socket() as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            own.bind(_address(address))
+            own.listen()
+    except OSError as error:
+        raise UsageError(
+            f"worker {found.index}: expected to listen on {address}, received: {error.strerror}"
+        ) from None
+    os.environ["TF_CONFIG"] = json.dumps(
+        {
+            "cluster": {"worker": found.workers},
+            "task": {"type": "worker", "index": found.index},
+        }
+    )
+    _rendezvous(found)
+    _State.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    _gathered([1])  # the first collective, while all are known to be there
+    return _State.strategy
+
+
+def _rendezvous(found: Cluster) -> None:
+    """Returns once every worker has spoken with every other; TensorFlow itself would wait for ever.
+
+    Each listens on its own address, and asks the others who they are. Raises UsageError for those
+    that are silent after PROBE_SECONDS, or have another list of workers or other versions.
+    """
+    me = {"index": found.index, "workers": list(found.workers), "versions": versions()}
+    hello, until = json.dumps(me).encode() + b"\n", time.monotonic() + PROBE_SECONDS
+    awaited, problems = {*range(len(found.workers))} - {found.index}, {}
+    heard_by: set[int] = set()
+
+    def answer(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                asking, _ = server.accept()
+                with asking, contextlib.suppress(OSError, ValueError, KeyError):
+                    asking.settimeout(3)
+                    heard = json.loads(asking.makefile().readline())
+                    asking.sendall(hello)
+                    heard_by.add(heard["index"])
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(_address(found.workers[found.index])))
+        thread = threading.Thread(target=answer, args=(server,), daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        # To close it alone would not wake the thread, which would keep the address.
+        stack.callback(server.shutdown, socket.SHUT_RDWR)
+        while awaited or len(heard_by) < len(found.workers) - 1:
+            for number in sorted(awaited):
+                try:
+                    with socket.create_connection(_address(found.workers[number]), 3) as asked:
+                        asked.sendall(hello)
+                        other = json.loads(asked.makefile().readline())
+                except (OSError, ValueError) as error:
+                    reason = getattr(error, "strerror", None) or "it says nothing"
+                    problems[number] = f"worker {number} ({found.workers[number]}): {reason}"
+                    continue
+                if other | {"index": 0} != me | {"index": 0}:
+                    raise UsageError(
+                        f"worker {found.index}: expected worker {number} to have {me['workers']}, "
+                        f"{me['versions']}; received {other['workers']}, {other['versions']}"
+                    )
+                awaited.discard(number)
+            if time.monotonic() > until:
+                silent = [problems[number] for number in sorted(awaited)] or ["some hear nothing"]
+                raise UsageError(
+                    f"worker {found.index}: expected {len(found.workers)} workers to meet within "
+                    f"{PROBE_SECONDS} s, received: {'; '.join(silent)}"
+                )
+            time.sleep(0.1)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def agree(about: str, described: str) -> None:
+    """Raises UsageError on all workers if what they are about to do differs, as by a version."""
+    if _State.cluster is None:
+        return
+    text = described.encode()[:400]
+    rows = _gathered(list(text) + [0] * (400 - len(text)))
+    said = [bytes(row[row > 0].astype(np.uint8)).decode(errors="replace") for row in rows]
+    for number, one in enumerate(said):
+        if one != said[0]:
+            raise UsageError(
+                f"{about}: expected all workers to have that of worker 0 ({said[0]}), "
+                f"worker {number} has {one}"
+            )
+
+
+def least(values: Sequence[int]) -> list[int]:
+    """Of each of the values (at least 0) the least that any worker has."""
+    if _State.cluster is None or not values:
+        return list(values)
+    return _gathered(list(values)).min(axis=0).tolist()
+
+
+def _gathered(values: list[int]) -> np.ndarray:
+    """The values of all replicas, in rows."""
+    strategy, mine = _State.strategy, tf.constant([values], tf.int32)
+
+    @tf.function(autograph=False)
+    def gather() -> tf.Tensor:
+        return strategy.gather(strategy.run(lambda: tf.identity(mine)), axis=0)
+
+    return gather().numpy()
+
+
+def prepare(model: keras.Model, batch_size: int) -> None:
+    """Before a model is compiled: global batch normalisation, and its own draws for each replica.
+
+    Raises UsageError for a batch that the replicas cannot share out.
+    """
+    if (count := replicas()) == 1:
+        return
+    if batch_size % count:
+        near = sorted({max(count, batch_size // count * count), -(-batch_size // count) * count})
+        raise UsageError(
+            f"--batch-size: expected a multiple of the {count} replicas, as "
+            f"{' or '.join(map(str, near))}, received {batch_size}"
+        )
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+        for generator in layer._seed_generators:
+            _draw_by_replica(generator)
+
+
+def _draw_by_replica(generator: keras.random.SeedGenerator) -> None:
+    """All replicas hold the same state; each adds its number to what it draws from it."""
+    draw = type(generator).next
+
+    def own(*arguments, **settings):
+        seed = draw(generator, *arguments, **settings)
+        context = tf.distribute.get_replica_context()
+        if context is None:
+            return seed
+        number = tf.cast(context.replica_id_in_sync_group, seed.dtype)
+        return seed + tf.stack([number * _SALT, tf.zeros((), seed.dtype)])
+
+    generator.next = own
+
+
+Fetch = Callable[[np.ndarray], tuple[tf.Tensor, tf.Tensor]]
+
+
+def passes(
+    model: keras.Model, step: Callable, batch_size: int, fetch: Fetch, n: int
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """A function that makes one pass in mini-batches, in the order (size,) given, and measures.
+
+    An incomplete mini-batch that cannot be shared out is computed whole by each replica, which
+    changes neither the gradient nor what batch normalisation sees, and counted by the first alone.
+
+    Args:
+        model: compiled and built within `scope`.
+        step: its train_step or test_step.
+        fetch: rows -> the inputs and targets of that mini-batch, on the host.
+    """
+    strategy, count = _State.strategy, replicas()
+    batch_size = max(count, batch_size // count * count)
+
+    def shared(x: tf.Tensor, y: tf.Tensor) -> None:
+        parts = (tf.reshape(one, (count, -1, *one.shape[1:]))[_number()] for one in (x, y))
+        step(tuple(parts))
+
+    def repeated(x: tf.Tensor, y: tf.Tensor) -> None:
+        before = [tf.identity(variable.value) for variable in model.metrics_variables]
+        step((x, y))
+        counts = tf.equal(_number(), 0)
+        for variable, value in zip(model.metrics_variables, before, strict=True):
+            variable.assign(tf.where(counts, variable.value, value))
+
+    programs = [
+        tf.function(lambda x, y, one=one: strategy.run(one, args=(x, y)), autograph=False)
+        for one in (shared, repeated)
+    ]
+
+    def run(order: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+        order = np.arange(n) if order is None else order
+        model.reset_metrics()
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            programs[len(rows) % count > 0](*fetch(rows))
+        measured = model.get_metrics_result().items()
+        plain = ((k, v.value if isinstance(v, keras.Variable) else v) for k, v in measured)
+        return {name: tf.convert_to_tensor(value) for name, value in plain}
+
+    return run
+
+
+def _number() -> tf.Tensor | int:
+    return tf.distribute.get_replica_context().replica_id_in_sync_group

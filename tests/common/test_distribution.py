@@ -1,0 +1,231 @@
+"""Replicas and workers give the numbers of one device; what is wrong with a cluster is said."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import distribution
+from common.results import UsageError
+from tools.cluster import free_addresses
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def tf_config(addresses: list[str], index: int) -> str:
+    task = {"type": "worker", "index": index}
+    return json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+
+def numbers(out: Path, devices: str, *nets: str, workers: int = 1) -> dict[str, np.ndarray]:
+    """What tests/common/replicas.py measures on the devices, or by several workers."""
+    arguments = ["-m", "tests.common.replicas", devices, str(out), *nets]
+    addresses = free_addresses(workers)
+    processes = [
+        start(arguments, **({"TF_CONFIG": tf_config(addresses, i)} if workers > 1 else {}))
+        for i in range(workers)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    with np.load(out) as stored:
+        return dict(stored)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return numbers(tmp_path_factory.mktemp("one") / "one.npz", "auto")
+
+
+@pytest.mark.parametrize(("devices", "workers"), [("cpu:2", 1), ("cpu:4", 1), ("auto", 2)], ids=str)
+def test_replicas_and_workers_give_the_numbers_of_one_device(devices, workers, one, tmp_path):
+    """To 1e-4 relative: the sums of gradients, and of the moments of batch normalisation, are
+    added in another order, and three epochs let such a difference grow."""
+    found = numbers(tmp_path / "found.npz", devices, workers=workers)
+    assert found.keys() == one.keys()
+    for name, values in one.items():
+        if name.endswith("weights"):
+            error = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
+            assert error < 1e-4, name
+        elif name.endswith("accuracy"):
+            np.testing.assert_allclose(found[name], values, atol=2e-4, err_msg=name)
+        else:
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, err_msg=name)
+        if name.endswith("count"):
+            count = {"test": 10_000, "odd_": 10_003}.get(name.split("/")[1][:4], 357)
+            np.testing.assert_array_equal(found[name], count)
+
+
+def test_replicas_draw_their_own_numbers_and_repeat_them(tmp_path):
+    """Dropout and augmentation; adversarial training draws nothing, but has its own step."""
+    nets = "dropout", "augmentation", "attacked"
+    alone, two, again = (
+        numbers(tmp_path / f"{i}.npz", devices, *nets)
+        for i, devices in enumerate(("auto", "cpu:2", "cpu:2"))
+    )
+    for name, values in two.items():
+        np.testing.assert_array_equal(values, again[name], err_msg=name)
+    for name in ("dropout/loss", "augmentation/loss"):
+        assert not np.allclose(two[name], alone[name], rtol=1e-4), name
+        np.testing.assert_allclose(two[name], alone[name], rtol=0.3, err_msg=name)
+    for name in ("attacked/loss", "attacked/test_loss"):
+        np.testing.assert_allclose(two[name], alone[name], rtol=1e-3, err_msg=name)
+
+
+def test_replicas_would_otherwise_draw_alike(tmp_path):
+    """That each replica has its own mask: dropout's share of zeros is drawn twice as finely."""
+    code = """
+import recipes, keras, numpy as np, tensorflow as tf
+from common import distribution
+distribution.start("cpu:2")
+with distribution.scope():
+    model = keras.Sequential([keras.Input((1000,)), keras.layers.Dropout(0.5, seed=1)])
+distribution.prepare(model, 2)
+strategy = distribution._State.strategy
+draw = tf.function(lambda: strategy.run(lambda: model(tf.ones((1, 1000)), training=True)))
+one, two = (np.array(each) for each in strategy.experimental_local_results(draw()))
+print(np.mean((one > 0) == (two > 0)))
+"""
+    process = start(["-c", code])
+    said, error = process.communicate()
+    assert process.returncode == 0, error
+    assert abs(float(said) - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("devices", ["auto", "cpu", "gpu", "gpu:0", "gpu:0,3", "cpu:1", "cpu:64"])
+def test_devices_that_make_sense(devices):
+    distribution.check(devices)
+
+
+@pytest.mark.parametrize(
+    "devices", ["", "tpu", "cpu:0", "cpu:-1", "cpu:65", "cpu:two", "gpu:", "gpu:0,0", "gpu:0,"]
+)
+def test_devices_that_do_not(devices):
+    with pytest.raises(UsageError, match="--devices: expected"):
+        distribution.check(devices)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--devices", "gpu:7"], "--devices: expected gpu:7, received 0 GPUs"),
+        (["--devices", "cpu:3"], "expected a multiple of the 3 replicas, as 9 or 12, received 10"),
+        (["--devices", "cpu:2", "--jobs", "2"], "--jobs: expected 1 with several replicas"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(flags, expected, tmp_path):
+    out = tmp_path / "out"
+    process = start(
+        ["-m", "recipes.overfitting", "--dataset", "digits", "--smoke", "--out", str(out), *flags]
+    )
+    _, said = process.communicate()
+    assert process.returncode == 2
+    assert said.count("\n") == 1
+    assert expected in said
+    assert not out.exists()
+
+
+GOOD = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+
+
+def test_a_cluster_is_read_from_tf_config():
+    found = distribution.cluster({"TF_CONFIG": json.dumps(GOOD)})
+    assert found == distribution.Cluster(("a:1", "b:2"), 1)
+    alone = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    assert distribution.cluster({"TF_CONFIG": json.dumps(alone)}) is None
+    assert distribution.cluster({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "TF_CONFIG: expected"),
+        ("{", "TF_CONFIG: expected"),
+        ("[]", "TF_CONFIG: expected"),
+        (json.dumps({"cluster": GOOD["cluster"]}), "TF_CONFIG: expected"),
+        (json.dumps(GOOD | {"cluster": {"worker": ["a", "b:2"]}}), "TF_CONFIG: expected"),
+        (json.dumps(GOOD | {"cluster": {"worker": ["a:1", "b:70000"]}}), "TF_CONFIG: expected"),
+        (json.dumps(GOOD | {"cluster": {"chief": ["a:1"], "worker": ["b:2"]}}), "TF_CONFIG"),
+        (json.dumps(GOOD | {"cluster": {"worker": ["a:1", "a:1"]}}), "each address once"),
+        (json.dumps(GOOD | {"task": {"type": "worker", "index": 2}}), "from 0 to 1, received 2"),
+        (json.dumps(GOOD | {"task": {"type": "worker", "index": -1}}), "from 0 to 1, received -1"),
+        (json.dumps(GOOD | {"task": {"type": "ps", "index": 0}}), "TF_CONFIG: expected"),
+    ],
+)
+def test_a_malformed_cluster_is_refused(text, expected):
+    with pytest.raises(UsageError, match=expected):
+        distribution.cluster({"TF_CONFIG": text})
+
+
+def test_a_cluster_is_read_from_slurm(monkeypatch):
+    """With the variables that srun sets on two nodes of one task each."""
+    variables = {
+        "SLURM_PROCID": "1",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "gpu[07-08]",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+        "SLURM_STEP_NUM_NODES": "2",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = distribution.cluster()
+    assert found == distribution.Cluster(("gpu07:8888", "gpu08:8888"), 1)
+    monkeypatch.delenv("SLURM_STEP_NODELIST")
+    with pytest.raises(UsageError, match="Slurm: expected"):
+        distribution.cluster()
+
+
+def test_an_address_that_is_taken_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"expected to listen on {address}, received"):
+            distribution._meet(distribution.Cluster((address, "127.0.0.1:1"), 0))
+
+
+def test_a_worker_that_does_not_come_is_named_in_time(tmp_path):
+    here, absent = free_addresses(2)
+    code = (
+        "import recipes, sys; from common import distribution; "
+        "distribution.PROBE_SECONDS = 5; from recipes.overfitting import RECIPE; "
+        "from common.command import main; main(RECIPE, sys.argv[1:])"
+    )
+    arguments = ["--dataset", "digits", "--smoke", "--out", str(tmp_path / "out")]
+    process = start(["-c", code, *arguments], TF_CONFIG=tf_config([here, absent], 0))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"worker 1 ({absent}): Connection refused" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_workers_that_do_different_things_are_told(tmp_path):
+    addresses = free_addresses(2)
+    arguments = ["-m", "recipes.overfitting", "--dataset", "digits", "--seeds", "1"]
+    processes = [
+        start(
+            [*arguments, "--epochs", str(2 + i), "--out", str(tmp_path / "out")],
+            TF_CONFIG=tf_config(addresses, i),
+        )
+        for i in range(2)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert "expected all workers to have that of worker 0" in said
