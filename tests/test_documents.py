@@ -41,7 +41,7 @@ def test_recorded_paper_runs_are_of_recipes_there_are(file):
 
 
 def test_links_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
@@ -52,8 +52,8 @@ def test_commands_in_the_readme_exist():
     for command in re.findall(r"make ([a-z-]+)(?=[`\s])", README):
         if command.startswith("recipe-"):
             assert command.removeprefix("recipe-").replace("-", "_") in catalog.recipes(), command
-        elif command.startswith("record-"):
-            assert "record-%:" in makefile
+        elif command.startswith(("record-", "cluster-")):
+            assert command.split("-")[0] + "-%:" in makefile
         else:
             assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
@@ -74,7 +74,7 @@ def test_the_list_may_be_cut_short():
 
 def test_rows_of_a_table_have_as_many_cells_as_its_head():
     """A bar within a cell, as in |dE/dw|, would end it."""
-    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         cells = None
         for line in page.read_text().splitlines():
             found = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
