@@ -93,6 +93,15 @@ def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
         code = INTERRUPTED
     except (UsageError, data.DataError) as error:
         _refuse(recipe, str(error))
+    except tf.errors.OpError as error:
+        if not distribution.has_workers():
+            raise
+        print(
+            f"{recipe.name}: lost a worker ({error.message.splitlines()[0][:200]}); the same "
+            "command, run again on all, goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        code = FAILS
     except OSError as error:
         _refuse(recipe, f"expected to write results, received: {error.strerror} ({error.filename})")
     sys.exit(code)

@@ -121,6 +121,11 @@ def is_chief() -> bool:
     return _State.cluster is None or _State.cluster.index == 0
 
 
+def has_workers() -> bool:
+    """Whether other processes take part."""
+    return _State.cluster is not None
+
+
 def describe() -> str:
     """The devices in words."""
     if _State.cluster:
