@@ -140,7 +140,7 @@ def cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
     """
     if "TF_CONFIG" in environment:
         found = _from_tf_config(environment["TF_CONFIG"])
-    elif int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", 1))) > 1:
+    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun, not of a batch script
         found = _from_slurm()
     else:
         return None

@@ -197,7 +197,7 @@ class Plan:
             "library": [ast.dump(ast.parse(source)) for source in library],
         }
         if distribution.replicas() > 1:  # they round otherwise
-            depends_on["replicas"] = distribution.replicas()
+            depends_on["devices"] = distribution.describe()
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
 

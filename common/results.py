@@ -106,7 +106,7 @@ def versions() -> dict[str, str]:
 
 def hardware() -> str:
     """The processor and its cores, or the GPUs."""
-    if gpus := tf.config.list_physical_devices("GPU"):
+    if gpus := tf.config.get_visible_devices("GPU"):
         names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
         return ", ".join(str(name) for name in names)
     model = platform.processor() or platform.machine()

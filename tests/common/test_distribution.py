@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from common import distribution
+from common import command, distribution
 from common.results import UsageError
+from recipes.overfitting import RECIPE
 from tools.cluster import free_addresses
 
 ROOT = Path(__file__).parents[2]
@@ -229,3 +231,20 @@ def test_workers_that_do_different_things_are_told(tmp_path):
         _, said = process.communicate(timeout=120)
         assert process.returncode == 2
         assert "expected all workers to have that of worker 0" in said
+
+
+def test_a_lost_worker_is_said_in_a_line(monkeypatch, capsys):
+    def lose(recipe, arguments):
+        raise tf.errors.UnavailableError(None, None, "Connection reset by peer\nand more")
+
+    monkeypatch.setattr(command, "_run", lose)
+    monkeypatch.setattr(distribution._State, "cluster", distribution.Cluster(("a:1", "b:2"), 0))
+    with pytest.raises(SystemExit) as exit_:
+        command.main(RECIPE, [])
+    assert exit_.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "lost a worker (Connection reset by peer)" in said
+    monkeypatch.setattr(distribution._State, "cluster", None)
+    with pytest.raises(tf.errors.UnavailableError):
+        command.main(RECIPE, [])
