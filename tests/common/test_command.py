@@ -106,7 +106,7 @@ def test_results_hold_what_the_design_promises(tmp_path):
     content = read(tmp_path)
     assert set(content) == {
         *("schema", "recipe", "preset", "config", "precision", "dataset", "arms", "claims"),
-        *("versions", "hardware", "seconds", "commit", "key"),
+        *("versions", "hardware", "devices", "seconds", "commit", "key"),
     }
     assert content["recipe"] == "test_command"
     assert content["config"] == {"epochs": 3, "rate": 0.5, "drop": 0.2}
