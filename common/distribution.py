@@ -229,7 +229,7 @@ def _rendezvous(found: Cluster) -> None:
         with contextlib.suppress(OSError):  # closed at the end
             while True:
                 asking, _ = server.accept()
-                with asking, contextlib.suppress(OSError, ValueError, KeyError):
+                with asking, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     asking.settimeout(3)
                     heard = json.loads(asking.makefile().readline())
                     asking.sendall(hello)
@@ -247,8 +247,8 @@ def _rendezvous(found: Cluster) -> None:
                 try:
                     with socket.create_connection(_address(found.workers[number]), 3) as asked:
                         asked.sendall(hello)
-                        other = json.loads(asked.makefile().readline())
-                except (OSError, ValueError) as error:
+                        other = dict(json.loads(asked.makefile().readline()))
+                except (OSError, ValueError, TypeError) as error:
                     reason = getattr(error, "strerror", None) or "it says nothing"
                     problems[number] = f"worker {number} ({found.workers[number]}): {reason}"
                     continue
