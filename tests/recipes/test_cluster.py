@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 FLAGS = ["--dataset", "digits", "--seeds", "1", "--epochs", "12"]
 START = """
 import sys
+import recipes
 from common import training
 training.SAVE_SECONDS, training.SAVE_SHARE = 0.0, 1e9
 from recipes.dropout import RECIPE

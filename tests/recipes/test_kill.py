@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Every epoch is kept, so that the moments of a kill fall before, within and after a writing.
 START = """
 import sys
+import recipes
 from common import training
 training.SAVE_SECONDS, training.SAVE_SHARE = 0.0, 1e9
 from recipes.{name} import RECIPE
@@ -24,7 +25,7 @@ main(RECIPE, sys.argv[1:])
 DIGITS = ["--dataset", "digits", "--seeds", "1", "--jobs", "1"]
 COMMANDS = {
     "dropout": [*DIGITS, "--epochs", "60"],
-    "augmentation": [*DIGITS, "--epochs", "4"],
+    "augmentation": [*DIGITS, "--images-seen", "8000"],
     "early_stopping": [*DIGITS, "--epochs", "150", "--patience", "40"],
 }
 KILLS = 7  # of each; together more than 20
