@@ -215,7 +215,7 @@ def plot(results: Results):
         panel.plot(EPSILONS, noisy, "--", color=color)
     panel.plot([], [], "--", color=figures.GREY, label="random noise")
     panel.set_ylim(0, 102)
-    panel.legend(loc=(0.55, 0.6))
+    panel.legend(loc=(0.57, 0.5))
     return figure
 
 
