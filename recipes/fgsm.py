@@ -158,7 +158,7 @@ def attack_file(config: Config, out: Path) -> str | None:
         file = out / f"{config.image.stem}-fooled.png"
         write_whole(file, figures.png(figure))
     words = ", attacked as ".join(" ".join(one.split()) for one in said(seen)[0])
-    return f"{config.image.name}, made grey, white on black, centred: {words}\nfigure   {file}"
+    return f"{config.image.name}, grey, white on black, centred: seen as {words}\nfigure   {file}"
 
 
 def said(seen: np.ndarray) -> list[tuple[str, str]]:
