@@ -115,9 +115,7 @@ def noise(
 
 def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """The model's answers to images (n, ...): (n, classes) float32."""
-    spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
-    program = tf.function(lambda x: tf.cast(model(x, training=False), tf.float32), autograph=False)
-    program = program.get_concrete_function(spec)
+    program = _program(model, "forward")
     return np.concatenate([program(tf.constant(x[i : i + BATCH])) for i in range(0, len(x), BATCH)])
 
 
@@ -207,27 +205,38 @@ def _attack(model, x, y, epsilon, start, size, steps, targeted, clip, norm) -> n
 _PROGRAMS: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
 
 
-def _program(model: keras.Model, norm: Norm) -> Callable[..., tf.Tensor]:
-    """(x, y, start, epsilon, size, steps, sign, low, high) -> attacked x, compiled."""
-    programs = _PROGRAMS.setdefault(model, {})
-    key = (norm, *map(id, model.layers))  # layers may have been added since
-    if key not in programs:
-        model = weakref.proxy(model)  # else the program would keep its own key alive
+def _program(model: keras.Model, kind: Norm | Literal["forward"]) -> Callable[..., tf.Tensor]:
+    """Compiled: x -> logits, or (x, y, start, epsilon, size, steps, sign, low, high) -> attacked x.
 
-        def run(x, y, start, epsilon, size, steps, sign, low, high):
+    The latter in the norm that `kind` names.
+    """
+    programs = _PROGRAMS.setdefault(model, {})
+    key = (kind, *map(id, model.layers))  # layers may have been added since
+    if key not in programs:
+        shape = model.input_shape[1:]
+        model = weakref.proxy(model)  # else the program would keep its own key alive
+        images, bound = tf.TensorSpec((None, *shape)), tf.TensorSpec(shape)
+        classes, count = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+        number, sign = tf.TensorSpec((), tf.float64), tf.TensorSpec(())
+
+        def forward(x):
+            return tf.cast(model(x, training=False), tf.float32)
+
+        def attack(x, y, start, epsilon, size, steps, sign, low, high):
             def body(i: tf.Tensor, now: tf.Tensor) -> list[tf.Tensor]:
-                move = size * _direction(model, now, y, sign, norm)
+                move = size * _direction(model, now, y, sign, kind)
                 moved = tf.cast(now, tf.float64) + move
-                return [i + 1, _within(x, moved, epsilon, (low, high), norm)]
+                return [i + 1, _within(x, moved, epsilon, (low, high), kind)]
 
             return tf.while_loop(lambda i, _: i < steps, body, [tf.constant(0), start])[1]
 
-        shape, number = model.input_shape[1:], tf.TensorSpec((), tf.float64)
-        images, bound = tf.TensorSpec((None, *shape)), tf.TensorSpec(shape)
-        classes, count = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
-        programs[key] = tf.function(run, autograph=False).get_concrete_function(
-            images, classes, images, number, number, count, tf.TensorSpec(()), bound, bound
-        )
+        if kind == "forward":
+            program, inputs = forward, [images]
+        else:
+            program = attack
+            inputs = [images, classes, images, number, number, count, sign, bound, bound]
+        compiled = tf.function(program, autograph=False)
+        programs[key] = compiled.get_concrete_function(*inputs)
     return programs[key]
 
 

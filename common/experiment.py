@@ -30,6 +30,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from common import (
+    attacks,
     checkpoint,
     claims,
     data,
@@ -179,7 +180,10 @@ class Plan:
 
         Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
         """
-        library = [Path(module.__file__).read_bytes() for module in (training, data, layers)]
+        used = [training, data, layers]
+        if attacks in vars(sys.modules[self.recipe.train.__module__]).values():
+            used.append(attacks)
+        library = [Path(module.__file__).read_bytes() for module in used]
         depends_on = {
             "schema": results.SCHEMA,
             "config": dataclasses.asdict(self.config),

@@ -123,11 +123,11 @@ def train(run: Run, arm: dict) -> Outcome:
     fooled = answer != y
     metrics["confidence"] = 100 * confidence[fooled].mean() if fooled.any() else 0.0
     metrics["own_gradient"] = error_on(own_gradient(net, x, y, config.epsilon))
-    metrics["strongest"] = error_on(attacks.fgsm(net, x, y, 0.3))
     series = {
         "error": [error_on(attacks.fgsm(net, x, y, epsilon)) for epsilon in EPSILONS],
         "noise_error": [error_on(attacks.noise(x, epsilon, run.seed)) for epsilon in EPSILONS],
     }
+    metrics["strongest"] = series["error"][-1]
     if arm["net"] != "conv":
         return Outcome(metrics, series)
     before, surely = answers(net, x)

@@ -22,7 +22,6 @@ from contextlib import ExitStack
 from tools import catalog
 
 GRACE_SECONDS = 10  # between asking a worker to end and ending it
-COMMAND: list[str] = []  # what tests start instead of the recipe
 
 
 def free_addresses(n: int) -> list[str]:
@@ -34,14 +33,14 @@ def free_addresses(n: int) -> list[str]:
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
-def run(name: str, workers: int, flags: list[str]) -> int:
-    """Starts the workers and waits; the first exit code that is not 0, else 0."""
+def run(arguments: list[str], workers: int) -> int:
+    """Starts Python with the arguments once a worker; the first exit code that is not 0, else 0."""
     addresses, processes, readers = free_addresses(workers), [], []
     for index in range(workers):
         task = {"type": "worker", "index": index}
         described = json.dumps({"cluster": {"worker": addresses}, "task": task})
         process = subprocess.Popen(
-            [sys.executable, "-u", *(COMMAND or ["-m", f"recipes.{name}"]), *flags],
+            [sys.executable, "-u", *arguments],
             env=os.environ | {"TF_CONFIG": described},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -108,7 +107,7 @@ def main(arguments: list[str]) -> int:
     if not count.isdigit() or not 1 <= int(count) <= 64:
         print(f"WORKERS: expected a number from 1 to 64, received {count}", file=sys.stderr)
         return 2
-    return run(name, int(count), arguments[2:])
+    return run(["-m", f"recipes.{name}", *arguments[2:]], int(count))
 
 
 if __name__ == "__main__":

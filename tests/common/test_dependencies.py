@@ -20,6 +20,7 @@ ALLOWED = {
     "training": {"distribution", "snapshot"},
     "workers": set(),
     "experiment": {
+        "attacks",
         "checkpoint",
         "claims",
         "data",

@@ -91,8 +91,8 @@ def test_replicas_draw_their_own_numbers_and_repeat_them(tmp_path):
         np.testing.assert_allclose(two[name], alone[name], rtol=1e-3, err_msg=name)
 
 
-def test_replicas_would_otherwise_draw_alike(tmp_path):
-    """That each replica has its own mask: dropout's share of zeros is drawn twice as finely."""
+def test_each_replica_has_its_own_mask():
+    """Two masks of half the units agree on half of them; Keras alone would draw the same twice."""
     code = """
 import recipes, keras, numpy as np, tensorflow as tf
 from common import distribution

@@ -64,14 +64,11 @@ def test_a_killed_worker_ends_all_and_the_rerun_goes_on(tmp_path, patched):
     """Twice, once the chief and once the other, at random moments after a checkpoint."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     moments = random.Random(0)
-    code = (
-        f"import sys, tools.cluster as cluster; cluster.COMMAND = [{str(patched)!r}]; "
-        "sys.exit(cluster.main(sys.argv[1:]))"
-    )
+    code = "import sys; from tools import cluster; sys.exit(cluster.run(sys.argv[1:], 2))"
 
     def start(out: Path) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-c", code, "dropout", "2", *FLAGS, "--out", str(out)],
+            [sys.executable, "-c", code, str(patched), *FLAGS, "--out", str(out)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
