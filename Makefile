@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 NAMES := $(subst _,-,$(patsubst recipes/%.py,%,$(filter-out recipes/__init__.py,$(wildcard recipes/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help list test lint bench readme install-gpu clean
+.PHONY: help list regress test lint bench readme install-gpu clean
 # A file called like a target (results, tests) must never hide it.
 .SUFFIXES:
 
@@ -15,6 +15,9 @@ help:
 	@echo 'make list                         the recipes, one line and one time each'
 	@echo 'make recipe-NAME [ARGS="..."]     run one; ARGS="--help" lists its flags'
 	@echo 'make cluster-NAME [WORKERS=2]     run one by several processes, as on several machines'
+	@echo 'make copy-NAME DEST=DIR           the recipe as a script for your own project (FORCE=1)'
+	@echo 'make notebook-NAME DEST=DIR       the recipe as a Jupyter notebook (FORCE=1)'
+	@echo 'make regress [RECIPES="..."]      all claims, and what moved since they were recorded'
 	@echo 'make test                         every test, on real data where it is to be had'
 	@echo 'make lint                         ruff: format and rules'
 	@echo 'make bench                        speed beside plain Keras, PyTorch and NumPy'
@@ -48,6 +51,15 @@ recipe-%: $(INSTALLED)
 
 cluster-%: $(INSTALLED)
 	@$(PYTHON) -m tools.cluster $(subst -,_,$*) $(WORKERS) $(ARGS)
+
+copy-%: $(INSTALLED)
+	@$(PYTHON) -m tools.copying script '$*' '$(DEST)' $(if $(FORCE),--force)
+
+notebook-%: $(INSTALLED)
+	@$(PYTHON) -m tools.copying notebook '$*' '$(DEST)' $(if $(FORCE),--force)
+
+regress: $(INSTALLED)
+	@$(PYTHON) -m tools.regress $(RECIPES) $(ARGS)
 
 record-%: $(INSTALLED)
 	@$(PYTHON) -m tools.catalog record $(subst -,_,$*) $(ARGS)

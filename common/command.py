@@ -36,7 +36,7 @@ from common.results import Results, UsageError
 HOLDS, FAILS, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def _unless(metavar: str, default: str) -> Any:
+def unless(metavar: str, default: str) -> Any:
     """How --help shows a flag that may be left out."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
@@ -48,19 +48,19 @@ class Flags:
     smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
     paper: bool = False  # the published protocol as written; may take hours
     # how many seeds: 0 to N-1
-    seeds: Annotated[int | None, _unless("N", "the recipe's own number")] = None
+    seeds: Annotated[int | None, unless("N", "the recipe's own number")] = None
     # arms and seeds side by side, in so many processes
-    jobs: Annotated[int | None, _unless("N", "one a core, 1 on a GPU")] = None
+    jobs: Annotated[int | None, unless("N", "one a core, 1 on a GPU")] = None
     # the data set by name
-    dataset: Annotated[str | None, _unless("NAME", "the recipe's, else digits")] = None
+    dataset: Annotated[str | None, unless("NAME", "the recipe's, else digits")] = None
     # folder of TensorFlow Datasets
-    data_dir: Annotated[Path | None, _unless("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")] = None
+    data_dir: Annotated[Path | None, unless("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")] = None
     # where results go
-    out: Annotated[Path | None, _unless("DIR", "results/NAME")] = None
+    out: Annotated[Path | None, unless("DIR", "results/NAME")] = None
     # number format of the arithmetic: float32, mixed_bfloat16 or mixed_float16
     precision: Annotated[
         Literal["float32", "mixed_bfloat16", "mixed_float16"] | None,
-        _unless("FORMAT", "float32; AlexNet mixed_bfloat16 where the processor has it"),
+        unless("FORMAT", "float32; AlexNet mixed_bfloat16 where the processor has it"),
     ] = None
     # where to train: auto, cpu, gpu, gpu:0,1 or cpu:N (N logical devices, to try replicas)
     devices: Annotated[str, tyro.conf.arg(metavar="DEVICES")] = "auto"
@@ -84,15 +84,22 @@ class MultipleOf:
 
 
 def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
-    """Runs a recipe as the command line says and exits: 0 all claims hold, 1 one fails or runs are
-    missing, 2 bad usage or input, 130 interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Runs a recipe as the command line says and exits with the code that `run` returns."""
+    sys.exit(run(recipe, sys.argv[1:] if arguments is None else arguments))
+
+
+def run(recipe: Recipe, arguments: list[str]) -> int:
+    """Runs a recipe with the given flags, as in a notebook; what is wrong with them goes to stderr.
+
+    Returns:
+        0 all claims hold, 1 one fails or runs are missing, 2 bad usage or input, 130 interrupted.
+    """
     try:
-        code = _run(recipe, arguments)
+        return _run(recipe, arguments)
     except KeyboardInterrupt:  # before the first run began
-        code = INTERRUPTED
+        return INTERRUPTED
     except (UsageError, data.DataError) as error:
-        _refuse(recipe, str(error))
+        return _refuse(recipe, str(error))
     except tf.errors.OpError as error:
         if not distribution.has_workers():
             raise
@@ -101,15 +108,15 @@ def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
             "command, run again on all, goes on from the last checkpoint",
             file=sys.stderr,
         )
-        code = FAILS
+        return FAILS
     except OSError as error:
-        _refuse(recipe, f"expected to write results, received: {error.strerror} ({error.filename})")
-    sys.exit(code)
+        reason = f"expected to write results, received: {error.strerror} ({error.filename})"
+        return _refuse(recipe, reason)
 
 
-def _refuse(recipe: Recipe, reason: str) -> NoReturn:
+def _refuse(recipe: Recipe, reason: str) -> int:
     print(f"{recipe.name}: {' '.join(reason.split())}", file=sys.stderr)
-    sys.exit(BAD_USAGE)
+    return BAD_USAGE
 
 
 def _run(recipe: Recipe, arguments: list[str]) -> int:
@@ -180,17 +187,29 @@ def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
     command = dataclasses.make_dataclass(
         "command", [("flags", Flags), ("knobs", recipe.config)], frozen=True
     )
+    parsed = parse(
+        command,
+        arguments,
+        prog=_command(recipe),
+        description=recipe.about,
+        default=command(Flags(), recipe.knobs(preset)),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    return preset, parsed.flags, parsed.knobs
+
+
+def _command(recipe: Recipe) -> str:
+    """How the recipe is started: by its name in this repository, by its file elsewhere."""
+    started_as_file = recipe.module.__name__ == "__main__" and recipe.module.__spec__ is None
+    return f"python {recipe.file.name}" if started_as_file else f"python -m recipes.{recipe.name}"
+
+
+def parse(command: type, arguments: list[str], **how: Any) -> Any:
+    """`tyro.cli` whose complaints are one line. Raises UsageError for flags that it refuses."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            parsed = tyro.cli(
-                command,
-                prog=f"python -m recipes.{recipe.name}",
-                description=recipe.about,
-                args=arguments,
-                default=command(Flags(), recipe.knobs(preset)),
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-            )
+            return tyro.cli(command, args=arguments, **how)
     except SystemExit as exit_:
         if not exit_.code:
             raise  # --help
@@ -200,7 +219,6 @@ def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
         parts = itertools.groupby(lines, key=lambda line: set(line) <= set("─╰╯-+"))
         reason = next(" ".join(part) for is_rule, part in parts if not is_rule)
         raise UsageError(f"{reason} (--help lists the flags)") from None
-    return preset, parsed.flags, parsed.knobs
 
 
 def _on_dataset(recipe: Recipe, preset: str, config: Any, dataset: str) -> Any:
@@ -268,6 +286,10 @@ def _jobs(recipe: Recipe, flags: Flags) -> int:
     if distribution.replicas() > 1:
         if flags.jobs and flags.jobs > 1:
             raise UsageError(f"--jobs: expected 1 with several replicas, received {flags.jobs}")
+        return 1
+    if recipe.in_notebook:  # other processes cannot import its cells
+        if flags.jobs and flags.jobs > 1:
+            raise UsageError(f"--jobs: expected 1 in a notebook, received {flags.jobs}")
         return 1
     if flags.jobs:
         return flags.jobs

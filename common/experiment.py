@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -30,20 +31,19 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from common import (
-    attacks,
     checkpoint,
     claims,
     data,
     distribution,
     figures,
     images,
-    layers,
     results,
     training,
     workers,
 )
 from common.results import Results
 
+HERE = Path(__file__).parent
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
 
 
@@ -123,9 +123,26 @@ class Recipe:
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
     @property
+    def module(self) -> ModuleType:
+        """The recipe itself; `__main__` where it was started, or lives in a notebook."""
+        return sys.modules[self.train.__module__]
+
+    @property
     def file(self) -> Path:
-        """The recipe's source."""
-        return Path(sys.modules[self.train.__module__].__file__)
+        """Where the recipe stands."""
+        return Path(self.module.__file__)
+
+    @property
+    def in_notebook(self) -> bool:
+        """Whether it is made of a notebook's cells."""
+        return hasattr(self.module, "get_ipython")
+
+    @property
+    def source(self) -> str:
+        """The recipe's code; that of all cells run so far if it is a notebook."""
+        if self.in_notebook:
+            return "\n".join(self.module.get_ipython().history_manager.input_hist_parsed)
+        return self.file.read_text()
 
     @property
     def name(self) -> str:
@@ -180,10 +197,9 @@ class Plan:
 
         Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
         """
-        used = [training, data, layers]
-        if attacks in vars(sys.modules[self.recipe.train.__module__]).values():
-            used.append(attacks)
-        library = [Path(module.__file__).read_bytes() for module in used]
+        tree = ast.parse(self.recipe.source)
+        computing = {"training", "data"} | (_imported(tree) & {"layers", "attacks"})
+        library = [(HERE / f"{name}.py").read_text() for name in sorted(computing)]
         depends_on = {
             "schema": results.SCHEMA,
             "config": dataclasses.asdict(self.config),
@@ -197,7 +213,7 @@ class Plan:
             "precision": self.precision,
             "versions": results.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # rounds otherwise
-            "recipe": _what_trains(self.recipe.file),
+            "recipe": _what_trains(tree),
             "library": [ast.dump(ast.parse(source)) for source in library],
         }
         if distribution.replicas() > 1:  # they round otherwise
@@ -320,13 +336,20 @@ class _Start:
         keras.config.set_dtype_policy(self.precision)
 
 
-def _what_trains(source: Path) -> str:
+def _imported(tree: ast.Module) -> set[str]:
+    """The modules of `common` that a recipe imports, or from which it imports something."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules = {node.module.removeprefix("common.") for node in found}
+    return modules | {name.name for node in found if node.module == "common" for name in node.names}
+
+
+def _what_trains(tree: ast.Module) -> str:
     """The code of a recipe that its numbers depend on: `train` and what that uses.
 
     To edit a claim, a figure or a comment is not to train anew.
     """
     defined: dict[str, ast.stmt] = {}
-    for node in ast.parse(source.read_bytes()).body:
+    for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         names = [part.id for target in targets for part in ast.walk(target) if hasattr(part, "id")]
         defined |= dict.fromkeys([*names, *([node.name] if hasattr(node, "name") else [])], node)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 SCHEMA = 1
 
@@ -106,6 +105,8 @@ def versions() -> dict[str, str]:
 
 def hardware() -> str:
     """The processor and its cores, or the GPUs."""
+    import tensorflow as tf  # takes seconds, and the rest of this module does without
+
     if gpus := tf.config.get_visible_devices("GPU"):
         names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
         return ", ".join(str(name) for name in names)

@@ -1,31 +1,5 @@
 """One file, one technique, one claim. Importing the package starts TensorFlow without its noise."""
 
-import os
-import sys
-import tempfile
+from common.startup import start_tensorflow
 
-# Notices that TensorFlow's C++ part prints before Python can set its log level: on machines without
-# a GPU, and where oneDNN computes. Everything else that it prints is passed on.
-_NOISE = (b"cudart_stub.cc", b"InitializeLog()", b"oneDNN custom operations are on")
-
-
-def _start_tensorflow() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    # On by default on some processors only; without it convolutions take twice the time on others.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            said = [line for line in held if not any(noise in line for noise in _NOISE)]
-            os.write(2, b"".join(said))
-
-
-_start_tensorflow()
+start_tensorflow()

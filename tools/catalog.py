@@ -155,8 +155,7 @@ def record(name: str, paper: bool) -> int:
     if code not in (0, 1):
         return code
     content = json.loads((out / "results.json").read_text())
-    for arm in content["arms"].values():
-        del arm["history"]  # the figure shows it; the tables and comparisons need only the metrics
+    content = without_history(content)
     for folder in ("results", "figures"):
         (DOCS / folder).mkdir(parents=True, exist_ok=True)
     kept = stem(name, paper)
@@ -164,6 +163,15 @@ def record(name: str, paper: bool) -> int:
     shutil.copyfile(out / f"{name}.png", DOCS / "figures" / f"{kept}.png")
     write_tables()
     return code
+
+
+def without_history(content: dict[str, Any]) -> dict[str, Any]:
+    """results.json without its longest part: tables and comparisons need only the metrics."""
+    arms = {
+        name: {part: value for part, value in arm.items() if part != "history"}
+        for name, arm in content["arms"].items()
+    }
+    return {**content, "arms": arms}
 
 
 def main(arguments: list[str]) -> int:

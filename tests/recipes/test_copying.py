@@ -1,0 +1,132 @@
+"""Every recipe, run here and as a copy with nothing of this repository on its path."""
+
+import importlib
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from common import command
+from tools import catalog, copying
+
+NAMES = catalog.recipes()
+
+
+def smoke(name: str, out) -> dict:
+    """A smoke run in this process -> results.json."""
+    recipe = importlib.import_module(f"recipes.{name}").RECIPE
+    assert command.run(recipe, ["--smoke", "--out", str(out)]) == 0
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_runs_here_and_its_copy_alone(name, tmp_path, capfd):
+    here = smoke(name, tmp_path / "here")
+    recipe = importlib.import_module(f"recipes.{name}").RECIPE
+    assert here["recipe"] == name
+    assert list(here["arms"]) == recipe.arms_for("smoke", here["dataset"]["name"])
+    assert len(here["claims"]) == len(recipe.claims)
+    assert all(claim["holds"] is None for claim in here["claims"])
+    picture = tmp_path / "here" / f"{name}.png"
+    assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1600, 1000)
+    picture.unlink()
+    assert command.run(recipe, ["--replot", "--out", str(tmp_path / "here")]) == 0
+    assert picture.exists()
+    assert capfd.readouterr().err == ""
+
+    project = tmp_path / "project"
+    assert copying.main(["script", catalog.target(name), str(project)]) == 0
+    assert "make recipe-" + catalog.target(name) not in (project / f"{name}.py").read_text()
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, f"{name}.py", "--smoke", "--out", "there"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    there = json.loads((project / "there" / "results.json").read_text())
+    assert there["key"] == here["key"]
+    assert there["arms"] == here["arms"]
+    assert (project / "there" / f"{name}.png").exists()
+
+
+def test_a_copy_has_no_more_of_common_than_it_needs():
+    plain, attacked = copying.script("overfitting"), copying.script("fgsm")
+    assert {"common/attacks.py", "common/layers.py"} & plain.keys() == set()
+    assert "common/attacks.py" in attacked
+    assert "pytest" not in plain["requirements.txt"]
+    assert "tensorflow==" in plain["requirements.txt"]
+
+
+def test_what_stands_in_the_way_is_kept(tmp_path, capsys):
+    assert copying.main(["script", "overfitting", str(tmp_path)]) == 0
+    assert copying.main(["script", "slowdown-net", str(tmp_path)]) == 0  # shares common/
+    mine = tmp_path / "overfitting.py"
+    mine.write_text("# edited\n")
+    capsys.readouterr()
+    assert copying.main(["script", "overfitting", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "another overfitting.py" in said
+    assert mine.read_text() == "# edited\n"
+    assert copying.main(["script", "overfitting", str(tmp_path), "--force"]) == 0
+    assert mine.read_text() != "# edited\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["script", "overfitting", ""], "expected a folder"),
+        (["script", "nonsense", "here"], "expected one of the recipes"),
+        (["picture", "overfitting", "here"], "expected script|notebook"),
+        (["script", "overfitting", "here", "--now"], "expected script|notebook"),
+        (["notebook", "overfitting", "/dev/null"], "expected a folder to write in"),
+    ],
+)
+def test_bad_usage_is_refused(arguments, said, capsys):
+    assert copying.main(arguments) == 2
+    received = capsys.readouterr().err
+    assert received.count("\n") == 1
+    assert said in received
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_holds_the_recipe_and_is_the_same_every_time(name):
+    text = copying.notebook(name)[f"{name}.ipynb"]
+    assert text == copying.notebook(name)[f"{name}.ipynb"]
+    made = nbformat.reads(text, as_version=4)
+    nbformat.validate(made)
+    code = "\n".join(cell.source for cell in made.cells if cell.cell_type == "code")
+    for heading in copying.HEADINGS.values():
+        assert any(cell.source == f"## {heading}" for cell in made.cells), heading
+    compile(code.replace(";\n", "\n"), name, "exec")
+    assert "def train(" in code
+
+
+def test_a_notebook_runs_and_measures_the_same(tmp_path):
+    """And who edits a cell gets numbers of the edited code, not the kept ones."""
+    assert copying.main(["notebook", "dropout", str(tmp_path)]) == 0
+    made = nbformat.read(tmp_path / "dropout.ipynb", as_version=4)
+    again = [cell.source for cell in made.cells if cell.source.startswith(("ARMS", "RECIPE"))]
+    again[0] = again[0].replace('"plain": {"dropout": False', '"plain": {"dropout": True')
+    again.append('run(RECIPE, ["--smoke", "--out", "edited"]);')
+    made.cells += map(nbformat.v4.new_code_cell, again)
+    NotebookClient(made, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    here = smoke("dropout", tmp_path / "here")
+    there = json.loads((tmp_path / "results" / "dropout" / "results.json").read_text())
+    changed = json.loads((tmp_path / "edited" / "results.json").read_text())
+    assert there["arms"] == here["arms"]
+    assert there["key"] == here["key"]
+    assert changed["key"] != there["key"]
+    assert changed["arms"]["plain"] != there["arms"]["plain"]
+    shown = [output for cell in made.cells for output in cell.get("outputs", ())]
+    assert any("image/png" in output.get("data", {}) for output in shown)
+    assert not [output for output in shown if output.get("name") == "stderr"]

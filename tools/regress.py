@@ -1,0 +1,404 @@
+"""Every recipe at its default budget, against its claims and against recorded results.
+
+A recipe passes on a data set if every band and effect that is claimed there holds. Besides, each
+metric is compared with its record, seed by seed: its drift is the mean difference in units of the
+deviation between recorded seeds. A drift fails nothing, bands do; it shows what moved, worst first.
+
+Recipes are trained in a few processes that stay, and under results/regress/, where finished runs
+are kept: the same command, run again after an interruption, trains only what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import recipes  # noqa: F401  starts TensorFlow quietly
+
+# isort: split
+import numpy as np
+import tensorflow as tf
+import tyro
+from rich.console import Console
+
+from common import claims, command, data, results, workers
+from common.results import Results, UsageError
+from tools import catalog
+
+SCHEMA = 1
+SHOWN = 25  # drifts in regress.md; regress.json has all
+HOLDS, FAILS, BROKEN, NOT_JUDGED = "holds", "FAILS", "BROKEN", "not judged"
+Content = Mapping[str, Any]  # results.json without histories
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Train every recipe, or those named, at its default budget on each of its data sets; hold all
+    claims against it; compare with recorded results. Exits with 1 if anything fails."""
+
+    recipes: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], command.unless("NAME", "all")
+    ] = ()  # all if none is named
+    # one seed first, the others only where that one neither matches the record nor holds
+    quick: bool = False
+    # regress.json of another run, to compare with that instead of the recorded results
+    against: Annotated[Path | None, command.unless("FILE", "docs/results")] = None
+    # processes side by side
+    jobs: Annotated[int | None, command.unless("N", "one a core, 1 on a GPU")] = None
+    # where regress.md, regress.json and the runs go
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results/regress")
+    fresh: bool = False  # train everything anew; else finished runs are kept
+
+
+@dataclass(frozen=True)
+class Task:
+    """One recipe on one data set; `reference` are results of it to compare with, if there are."""
+
+    recipe: str
+    dataset: str
+    reference: Content | None
+    quick: bool
+    fresh: bool
+    out: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a task. `alone` says why one seed was enough, where not all were trained."""
+
+    recipe: str
+    dataset: str
+    status: str
+    why: str = ""
+    alone: str = ""
+    seconds: float = 0.0
+    content: Content | None = None
+    drift: Mapping[str, float] = field(default_factory=dict)  # by arm/metric, see `drift`
+
+    @property
+    def claims(self) -> Sequence[Mapping[str, Any]]:
+        """The judged ones."""
+        found = self.content["claims"] if self.content else ()
+        return [claim for claim in found if claim["holds"] is not None]
+
+
+def metrics(content: Content) -> dict[str, np.ndarray]:
+    """`arm/metric` -> one value a seed, (seeds,)."""
+    found = Results(content)
+    return {
+        f"{arm}/{name}": found.metric(f"{arm}/{name}")
+        for arm, measured in content["arms"].items()
+        for name in measured["metrics"]
+    }
+
+
+def drift(now: np.ndarray, then: np.ndarray, deviation: float) -> float:
+    """How far a metric moved: the mean difference over the seeds that both have, in deviations.
+
+    Args:
+        now, then: one value a seed, from seed 0 on, (seeds,) each.
+        deviation: between seeds; NaN if there is none to measure by.
+
+    Returns:
+        0 where all are equal to the last bit; infinite where seeds never differed and now do, or
+        where a number exists in only one of them; NaN where there is no deviation.
+    """
+    both = min(len(now), len(then))
+    if np.array_equal(now[:both], then[:both], equal_nan=True):
+        return 0.0
+    moved = float(np.mean(now[:both] - then[:both]))
+    if math.isnan(moved):
+        return math.inf
+    return moved / deviation if deviation != 0 else math.copysign(math.inf, moved)
+
+
+def drifts(now: Content, then: Content, recorded: Content | None) -> dict[str, float]:
+    """The drift of each metric that both have, in deviations of `then`, else of the record."""
+    found, before, usual = metrics(now), metrics(then), metrics(recorded) if recorded else {}
+
+    def deviation(name: str) -> float:
+        for values in (before[name], usual.get(name, ())):
+            if len(values) > 1:
+                return float(np.std(values, ddof=1))
+        return math.nan
+
+    return {
+        name: drift(found[name], before[name], deviation(name)) for name in found if name in before
+    }
+
+
+def matches(now: Content, reference: Content) -> str:
+    """In what way the seeds trained now are those of the reference; empty if in none."""
+    if now["config"] != reference["config"]:
+        return ""
+    if set(drifts(now, reference, None).values()) == {0.0}:
+        return "repeats the record to the bit"
+    same = now["key"] == reference.get("key")
+    return "the record's code, data and versions" if same else ""
+
+
+def measure(task: Task, report: workers.Report | None = None) -> Row:
+    """Trains and judges; what goes wrong is said in the row."""
+    began = time.perf_counter()
+    try:
+        row = _measure(task)
+    except Exception as error:
+        row = Row(task.recipe, task.dataset, BROKEN, "".join(traceback.format_exception(error)))
+    return dataclasses.replace(row, seconds=round(time.perf_counter() - began, 1))
+
+
+def _measure(task: Task) -> Row:
+    recipe = importlib.import_module(f"recipes.{task.recipe}").RECIPE
+    folder = task.out / f"{task.recipe}-{task.dataset}"
+    arguments = ["--out", str(folder), "--jobs", "1"]
+    arguments += [] if task.dataset == "none" else ["--dataset", task.dataset]
+    passes = [["--seeds", "1"], []] if task.quick and recipe.seeds > 1 else [[]]
+    for i, seeds in enumerate(passes):
+        fresh = ["--fresh"] if task.fresh and i == 0 else []
+        code, said = _run(recipe, [*arguments, *seeds, *fresh], folder.with_suffix(".log"))
+        if code not in (command.HOLDS, command.FAILS):
+            return Row(task.recipe, task.dataset, BROKEN, said)
+        content = catalog.without_history(json.loads((folder / "results.json").read_text()))
+        alone = ""
+        if seeds and code == command.HOLDS:
+            if task.reference is None and any(one["holds"] for one in content["claims"]):
+                alone = "no record, but it holds"
+            elif task.reference and (alone := matches(content, task.reference)):
+                # The other seeds stand in the reference; the claims of today judge them.
+                found = Results(task.reference).metric
+                judged = [claims.judge(one, found, task.dataset) for one in recipe.claims]
+                content = {**content, "claims": judged}
+        if alone:
+            break
+    row = Row(task.recipe, task.dataset, HOLDS, alone=alone, content=content)
+    failing = [claim["name"] for claim in row.claims if not claim["holds"]]
+    if code == command.FAILS and not failing:
+        return dataclasses.replace(row, status=BROKEN, why=said)  # runs are missing
+    if failing:
+        return dataclasses.replace(row, status=FAILS, why="; ".join(failing))
+    if not row.claims:
+        return dataclasses.replace(row, status=NOT_JUDGED, why="nothing is claimed there")
+    return row
+
+
+def _run(recipe, arguments: list[str], log: Path) -> tuple[int, str]:
+    """The recipe's own command -> its exit code and the last line that it said."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w") as stream,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
+        code = command.run(recipe, arguments)
+    return code, (log.read_text().splitlines() or [""])[-1]
+
+
+def tasks(flags: Flags, reference: Mapping[tuple[str, str], Content]) -> list[Task]:
+    """One for each recipe and data set; those that take longest come first."""
+    named = [name.replace("-", "_") for name in flags.recipes] or catalog.recipes()
+    if unknown := set(named) - set(catalog.recipes()):
+        known = ", ".join(map(catalog.target, catalog.recipes()))
+        received = ", ".join(map(catalog.target, sorted(unknown)))
+        raise UsageError(f"expected one of the recipes: {known}; received: {received}")
+    found = [
+        Task(name, dataset, reference.get((name, dataset)), flags.quick, flags.fresh, flags.out)
+        for name in dict.fromkeys(named)
+        for dataset in importlib.import_module(f"recipes.{name}").RECIPE.datasets or ("none",)
+    ]
+
+    def seconds(task: Task) -> float:
+        content = catalog.recorded(task.recipe)
+        return content["seconds"] / catalog.seeds(content) ** task.quick if content else math.inf
+
+    return sorted(found, key=seconds, reverse=True)
+
+
+def recorded() -> dict[tuple[str, str], Content]:
+    """What docs/results holds, by recipe and data set."""
+    contents = [content for name in catalog.recipes() if (content := catalog.recorded(name))]
+    return {(content["recipe"], content["dataset"]["name"]): content for content in contents}
+
+
+def read(file: Path) -> dict[tuple[str, str], Content]:
+    """What another run's regress.json holds. Raises UsageError for a file that is none."""
+    try:
+        found = json.loads(file.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise ValueError(f"schema {found['schema']}")
+        rows = [row for row in found["rows"] if row["content"]]
+        return {(row["recipe"], row["dataset"]): row["content"] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "a damaged or another file"
+        raise UsageError(f"--against: expected regress.json, received {file}: {reason}") from None
+
+
+def regress(flags: Flags, console: Console) -> list[Row]:
+    """Measures everything and tells as it goes; rows in the order of recipes.
+
+    Raises UsageError for a recipe or a file that is not there.
+    """
+    record = recorded()
+    reference = read(flags.against) if flags.against else record
+    waiting = tasks(flags, reference)
+    rows: dict[tuple[str, str], Row] = {}
+
+    def tell(key: tuple[str, str], row: Row) -> None:
+        rows[key] = row
+        held = sum(claim["holds"] for claim in row.claims)
+        said = f"{held} of {len(row.claims)} claims, {row.seconds:.0f} s" if row.claims else row.why
+        said += f" ({row.alone})" if row.alone else ""
+        count, name = (
+            f"{len(rows)}/{len(waiting)}",
+            f"{catalog.target(row.recipe)} on {row.dataset}",
+        )
+        console.print(f"{count} {name}: {row.status}, {said}", highlight=False, soft_wrap=True)
+
+    absent = {}
+    for dataset in {task.dataset for task in waiting}:  # and those that are there are now cached
+        try:
+            data.load(dataset)
+        except data.DataError as error:
+            absent[dataset] = str(error)
+    todo = {}
+    for task in waiting:
+        key = task.recipe, task.dataset
+        if task.dataset in absent:
+            tell(key, Row(*key, NOT_JUDGED, absent[task.dataset]))
+        else:
+            todo[key] = task
+    jobs = flags.jobs or (1 if tf.config.list_physical_devices("GPU") else os.cpu_count() or 1)
+    outcomes = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
+    for key, cause in outcomes.deaths.items():
+        tell(key, Row(*key, BROKEN, cause))
+    return [
+        dataclasses.replace(row, drift=drifts(row.content, reference[key], record.get(key)))
+        if row.content and key in reference
+        else row
+        for key, row in sorted(rows.items())
+    ]
+
+
+def _start(threads: int) -> None:
+    with contextlib.suppress(RuntimeError):  # TensorFlow already runs
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def failed(rows: Sequence[Row]) -> list[Row]:
+    """Those that make the exit code 1."""
+    return [row for row in rows if row.status in (FAILS, BROKEN)]
+
+
+def moved(rows: Sequence[Row]) -> list[tuple[Row, str, float]]:
+    """(row, arm/metric, drift) of all that moved, worst first; what has no deviation comes last."""
+    found = [(row, name, size) for row in rows for name, size in row.drift.items() if size != 0]
+    return sorted(found, key=lambda one: -1 if math.isnan(one[2]) else abs(one[2]), reverse=True)
+
+
+def page(rows: Sequence[Row], flags: Flags, seconds: float) -> str:
+    """regress.md."""
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions().items())
+    count = {
+        status: sum(row.status == status for row in rows)
+        for status in (HOLDS, FAILS, BROKEN, NOT_JUDGED)
+    }
+    against = flags.against.name if flags.against else "docs/results"
+    parts = [
+        "# Regression\n",
+        ", ".join(f"{status}: {n}" for status, n in count.items() if n) + ".",
+        f"Compared with {against}. {seconds / 60:.0f} minutes on {results.hardware()}; {versions}; "
+        f"commit {results.commit()}.\n",
+        catalog.row("recipe", "data", "verdict", "claims that hold", "seeds", "largest drift", "s"),
+        "|---|---|---|---|---|---|---|",
+    ]
+    worst = {(row.recipe, row.dataset): size for row, _, size in reversed(moved(rows))}
+    for row in rows:
+        held = f"{sum(claim['holds'] for claim in row.claims)} of {len(row.claims)}"
+        seeds = str(catalog.seeds(row.content)) if row.content else ""
+        size = worst.get((row.recipe, row.dataset), 0.0)
+        cells = (
+            f"{seeds} ({row.alone})" if row.alone else seeds,
+            f"{size:.2g}" if row.drift else "",
+            f"{row.seconds:.0f}",
+        )
+        verdict = f"**{row.status}**" if row in failed(rows) else row.status
+        parts.append(catalog.row(catalog.target(row.recipe), row.dataset, verdict, held, *cells))
+    if unjudged := [row for row in rows if row.status == NOT_JUDGED]:
+        parts += ["\n## Not judged\n"]
+        parts += [f"- {catalog.target(row.recipe)} on {row.dataset}: {row.why}" for row in unjudged]
+    if failed(rows):
+        parts += ["\n## Failures\n"]
+    for row in failed(rows):
+        if row.status == BROKEN:
+            parts += [
+                f"{catalog.target(row.recipe)} on {row.dataset}:\n\n    "
+                + row.why.rstrip().replace("\n", "\n    ")
+                + "\n"
+            ]
+            continue
+        parts += [
+            f"{catalog.target(row.recipe)} on {row.dataset}:\n",
+            catalog.row("claim", "published", "measured", "expected"),
+            "|---|---|---|---|",
+        ]
+        for claim in row.claims:
+            if not claim["holds"]:
+                cells = catalog.published(claim), claims.describe(claim), claim["expected"]
+                parts.append(catalog.row(claim["name"], *cells))
+        parts.append("")
+    found = moved(rows)
+    parts += [
+        "\n## Drift\n",
+        "The mean difference over common seeds, in deviations between seeds; worst first.\n",
+    ]
+    if not found:
+        parts += ["Nothing moved: every metric is what it was, to the last bit."]
+        return "\n".join(parts) + "\n"
+    parts += [catalog.row("recipe", "data", "metric", "drift"), "|---|---|---|---|"]
+    for row, name, size in found[:SHOWN]:
+        parts.append(catalog.row(catalog.target(row.recipe), row.dataset, name, f"{size:+.2f}"))
+    parts += [f"\n{len(found)} metrics of {sum(len(row.drift) for row in rows)} moved."]
+    return "\n".join(parts) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; returns the exit code: 0, 1 for a failure, 2 bad usage, 130 interrupted."""
+    began, console = time.perf_counter(), Console()
+    try:
+        flags = command.parse(Flags, arguments, prog="python -m tools.regress")
+        if flags.jobs is not None and flags.jobs < 1:
+            raise UsageError(f"--jobs: expected a number of at least 1, received {flags.jobs}")
+        rows = regress(flags, console)
+    except UsageError as error:
+        print(f"regress: {' '.join(str(error).split())}", file=sys.stderr)
+        return command.BAD_USAGE
+    except KeyboardInterrupt:
+        console.print("Interrupted. What is finished is kept; the same command goes on.")
+        return command.INTERRUPTED
+    content = {
+        "schema": SCHEMA,
+        "quick": flags.quick,
+        "versions": results.versions(),
+        "hardware": results.hardware(),
+        "commit": results.commit(),
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    results.write_whole(flags.out.with_suffix(".json"), results.encode(content))
+    text = page(rows, flags, time.perf_counter() - began)
+    results.write_whole(flags.out.with_suffix(".md"), text.encode())
+    console.print(f"report   {flags.out.with_suffix('.md')}", highlight=False)
+    return command.FAILS if failed(rows) else command.HOLDS
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
