@@ -326,8 +326,11 @@ def test_digits_keep_their_look():
     """Averaging the 28x28 image over its 8x8 cells gives scikit-learn's image back, nearly."""
     from sklearn.datasets import load_digits
 
-    original = load_digits().images[0] / 16
-    scaled = data.unit(data.load("digits").train.images[0, :, :, 0])
+    bundled, found = load_digits(), data.load("digits")
+    np.testing.assert_array_equal(found.train.labels, bundled.target[:1297])
+    np.testing.assert_array_equal(found.test.labels, bundled.target[1297:])
+    original = bundled.images[0] / 16
+    scaled = data.unit(found.train.images[0, :, :, 0])
     cells = scaled[:28, :28].reshape(4, 7, 4, 7).mean(axis=(1, 3))
     coarse = original.reshape(4, 2, 4, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(cells, coarse, atol=0.08)

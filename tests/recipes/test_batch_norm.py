@@ -21,6 +21,7 @@ def test_what_is_normalised_has_no_bias():
         assert [layer.units for layer in dense] == [100, 100, 100, 10]
         norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
         assert len(norms) == 3 * arm["normalised"]
+        assert all(norm.scale and norm.center for norm in norms)
 
 
 def test_arms_share_their_weights():

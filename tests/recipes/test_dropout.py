@@ -69,6 +69,24 @@ def test_a_dropout_that_does_not_scale_would_be_seen(monkeypatch):
     assert measured["standard_errors"] > 1.5
 
 
+def test_the_optimizer_is_the_papers(monkeypatch):
+    from common import data
+    from common.experiment import Run
+    from recipes import dropout
+
+    class Seen(Exception):
+        pass
+
+    def spy(*arguments, optimizer, **settings):
+        assert optimizer.get_config()["momentum"] == 0.95
+        assert float(optimizer.learning_rate) == pytest.approx(CONFIG.rate)
+        raise Seen
+
+    monkeypatch.setattr(dropout, "fit", spy)
+    with pytest.raises(Seen):
+        dropout.train(Run(CONFIG, 0, data.load("digits")), ARMS["plain"])
+
+
 def test_max_norm_bounds_every_layer():
     model = build_model(CONFIG, ARMS["dropout + max-norm"], seed=0)
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
