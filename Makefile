@@ -68,7 +68,7 @@ readme: $(INSTALLED)
 	@$(PYTHON) -m tools.catalog readme
 
 test: $(INSTALLED)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(INSTALLED)
 	@$(VENV)/bin/ruff format --check .

@@ -12,6 +12,7 @@ from tools import catalog
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_tables_are_fresh():
@@ -41,19 +42,22 @@ def test_recorded_paper_runs_are_of_recipes_there_are(file):
 
 
 def test_links_lead_somewhere():
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in PAGES:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_commands_in_the_readme_exist():
+def test_commands_in_the_pages_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for command in re.findall(r"make ([a-z-]+)(?=[`\s])", README):
-        if command.startswith("recipe-"):
-            assert command.removeprefix("recipe-").replace("-", "_") in catalog.recipes(), command
-        elif command.startswith(("record-", "cluster-")):
-            assert command.split("-")[0] + "-%:" in makefile
+    text = "\n".join(page.read_text() for page in PAGES)
+    commands = set(re.findall(r"make (?:VENV=\S+ )?([a-z-]+)(?=[`\s])", text))
+    assert {"regress", "copy-dropout", "recipe-overfitting", "test"} <= commands
+    for command in commands:
+        kind, _, name = command.partition("-")
+        if kind in ("recipe", "record", "cluster", "copy", "notebook"):
+            assert f"{kind}-%:" in makefile
+            assert name.replace("-", "_") in catalog.recipes(), command
         else:
             assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
@@ -74,7 +78,7 @@ def test_the_list_may_be_cut_short():
 
 def test_rows_of_a_table_have_as_many_cells_as_its_head():
     """A bar within a cell, as in |dE/dw|, would end it."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in PAGES:
         cells = None
         for line in page.read_text().splitlines():
             found = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
