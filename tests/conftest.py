@@ -1,9 +1,11 @@
 import os
+from collections.abc import Iterator
 
 import pytest
 
 import recipes  # noqa: F401  starts TensorFlow quietly
 from common import data
+from tests.forks import Forks
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,3 +29,11 @@ def cifar10() -> data.Dataset:
         return data.load("cifar10")
     except data.DataError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def forks(own_cache, tmp_path_factory) -> Iterator[Forks]:
+    """Starts processes that have TensorFlow loaded already."""
+    started = Forks(tmp_path_factory.mktemp("forks"))
+    yield started
+    started.close()

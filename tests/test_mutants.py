@@ -4,10 +4,7 @@ Each mutant changes one line. Its guard is a test, or a recipe whose claims are 
 two; unbroken, the same guards pass in the rest of the tests and in `make regress`.
 """
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -150,43 +147,8 @@ MUTANTS = {
 }
 
 
-# Starting TensorFlow takes longer than most guards, so one process starts it, does nothing with it
-# and is forked for each mutant. It reads [folder, module, arguments...] and answers exit codes.
-SERVER = """
-import json, os, runpy, sys
-import recipes, hypothesis, keras, pytest, scipy.stats, sklearn.datasets, tyro
-for line in sys.stdin:
-    folder, module, *arguments = json.loads(line)
-    if child := os.fork():
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-        continue
-    os.chdir(folder)
-    for name in [name for name in sys.modules if name.split(".")[0] in ("common", "recipes")]:
-        del sys.modules[name]
-    said = os.open("said", os.O_WRONLY | os.O_CREAT)
-    os.dup2(said, 1), os.dup2(said, 2)
-    sys.path[0], sys.argv, code = folder, [module, *arguments], 99
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except SystemExit as exit_:
-        code = exit_.code
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-"""
-
-
-@pytest.fixture(scope="module")
-def server():
-    command = [sys.executable, "-c", SERVER]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
-        yield process
-        process.stdin.close()
-
-
 @pytest.mark.parametrize("broken", MUTANTS)
-def test_it_is_noticed(broken, server, tmp_path):
+def test_it_is_noticed(broken, forks, tmp_path):
     file, before, after, guard = MUTANTS[broken]
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
@@ -197,8 +159,6 @@ def test_it_is_noticed(broken, server, tmp_path):
     is_recipe = guard.startswith("recipes.")
     command = [guard, "--dataset", "digits", "--seeds", "1", "--jobs", "1"]
     command = command if is_recipe else ["pytest", "-x", guard]
-    server.stdin.write(json.dumps([str(tmp_path), *command]) + "\n")
-    server.stdin.flush()
-    code, said = int(server.stdout.readline()), (tmp_path / "said").read_text()
-    assert code == 1, said  # a claim fails; of pytest: tests failed
-    assert ("FAILS" if is_recipe else "FAILED") in said
+    done = forks.run(*command, folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr  # a claim fails; of pytest: tests failed
+    assert ("FAILS" if is_recipe else "FAILED") in done.stdout

@@ -14,6 +14,7 @@ import tensorflow as tf
 from common import command, distribution
 from common.results import UsageError
 from recipes.overfitting import RECIPE
+from tests.forks import Forks
 from tools.cluster import free_addresses
 
 ROOT = Path(__file__).parents[2]
@@ -35,31 +36,34 @@ def tf_config(addresses: list[str], index: int) -> str:
     return json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
-def numbers(out: Path, devices: str, *nets: str, workers: int = 1) -> dict[str, np.ndarray]:
+def numbers(forks: Forks, out: Path, devices: str, *nets: str, workers: int = 1) -> dict:
     """What tests/common/replicas.py measures on the devices, or by several workers."""
-    arguments = ["-m", "tests.common.replicas", devices, str(out), *nets]
-    addresses = free_addresses(workers)
-    processes = [
-        start(arguments, **({"TF_CONFIG": tf_config(addresses, i)} if workers > 1 else {}))
-        for i in range(workers)
-    ]
-    for process in processes:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+    arguments = ["tests.common.replicas", devices, str(out), *nets]
+    if workers == 1:
+        done = forks.run(*arguments)
+        assert done.returncode == 0, done.stderr
+    else:
+        addresses = free_addresses(workers)
+        configs = [tf_config(addresses, i) for i in range(workers)]
+        for process in [start(["-m", *arguments], TF_CONFIG=config) for config in configs]:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
     with np.load(out) as stored:
         return dict(stored)
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    return numbers(tmp_path_factory.mktemp("one") / "one.npz", "auto")
+def one(forks, tmp_path_factory):
+    return numbers(forks, tmp_path_factory.mktemp("one") / "one.npz", "auto")
 
 
 @pytest.mark.parametrize(("devices", "workers"), [("cpu:2", 1), ("cpu:4", 1), ("auto", 2)], ids=str)
-def test_replicas_and_workers_give_the_numbers_of_one_device(devices, workers, one, tmp_path):
+def test_replicas_and_workers_give_the_numbers_of_one_device(
+    devices, workers, one, forks, tmp_path
+):
     """To 1e-4 relative: the sums of gradients, and of the moments of batch normalisation, are
     added in another order, and three epochs let such a difference grow."""
-    found = numbers(tmp_path / "found.npz", devices, workers=workers)
+    found = numbers(forks, tmp_path / "found.npz", devices, workers=workers)
     assert found.keys() == one.keys()
     for name, values in one.items():
         if name.endswith("weights"):
@@ -75,11 +79,11 @@ def test_replicas_and_workers_give_the_numbers_of_one_device(devices, workers, o
             np.testing.assert_array_equal(found[name], count)
 
 
-def test_replicas_draw_their_own_numbers_and_repeat_them(tmp_path):
+def test_replicas_draw_their_own_numbers_and_repeat_them(forks, tmp_path):
     """Dropout and augmentation; adversarial training draws nothing, but has its own step."""
     nets = "dropout", "augmentation", "attacked"
     alone, two, again = (
-        numbers(tmp_path / f"{i}.npz", devices, *nets)
+        numbers(forks, tmp_path / f"{i}.npz", devices, *nets)
         for i, devices in enumerate(("auto", "cpu:2", "cpu:2"))
     )
     for name, values in two.items():
@@ -91,7 +95,7 @@ def test_replicas_draw_their_own_numbers_and_repeat_them(tmp_path):
         np.testing.assert_allclose(two[name], alone[name], rtol=1e-3, err_msg=name)
 
 
-def test_each_replica_has_its_own_mask():
+def test_each_replica_has_its_own_mask(forks, tmp_path):
     """Two masks of half the units agree on half of them; Keras alone would draw the same twice."""
     code = """
 import recipes, keras, numpy as np, tensorflow as tf
@@ -105,10 +109,10 @@ draw = tf.function(lambda: strategy.run(lambda: model(tf.ones((1, 1000)), traini
 one, two = (np.array(each) for each in strategy.experimental_local_results(draw()))
 print(np.mean((one > 0) == (two > 0)))
 """
-    process = start(["-c", code])
-    said, error = process.communicate()
-    assert process.returncode == 0, error
-    assert abs(float(said) - 0.5) < 0.1
+    (tmp_path / "mask.py").write_text(code)
+    done = forks.run(str(tmp_path / "mask.py"))
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout) - 0.5) < 0.1
 
 
 @pytest.mark.parametrize("devices", ["auto", "cpu", "gpu", "gpu:0", "gpu:0,3", "cpu:1", "cpu:64"])
@@ -132,15 +136,13 @@ def test_devices_that_do_not(devices):
         (["--devices", "cpu:2", "--jobs", "2"], "--jobs: expected 1 with several replicas"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused(flags, expected, tmp_path):
+def test_what_cannot_be_shared_out_is_refused(flags, expected, forks, tmp_path):
     out = tmp_path / "out"
-    process = start(
-        ["-m", "recipes.overfitting", "--dataset", "digits", "--smoke", "--out", str(out), *flags]
-    )
-    _, said = process.communicate()
-    assert process.returncode == 2
-    assert said.count("\n") == 1
-    assert expected in said
+    usual = ["--dataset", "digits", "--smoke", "--out", str(out)]
+    done = forks.run("recipes.overfitting", *usual, *flags)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr
     assert not out.exists()
 
 

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -17,45 +18,57 @@ from tools import catalog, copying
 NAMES = catalog.recipes()
 
 
-def smoke(name: str, out) -> dict:
+def smoke(name: str, out: Path) -> dict:
     """A smoke run in this process -> results.json."""
     recipe = importlib.import_module(f"recipes.{name}").RECIPE
     assert command.run(recipe, ["--smoke", "--out", str(out)]) == 0
     return json.loads((out / "results.json").read_text())
 
 
+def copied(name: str, project: Path) -> str:
+    """The recipe as a copy in that folder -> its source."""
+    assert copying.main(["script", catalog.target(name), str(project)]) == 0
+    return (project / f"{name}.py").read_text()
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_runs_here_and_its_copy_alone(name, tmp_path, capfd):
-    here = smoke(name, tmp_path / "here")
+def test_a_copy_runs_alone(name, tmp_path, forks, monkeypatch):
+    """In a folder with nothing of this repository, which is as good as a smoke run here."""
+    source = copied(name, tmp_path)
+    assert f"make recipe-{catalog.target(name)} " not in source
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    done = forks.run(f"{name}.py", "--smoke", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    content = json.loads((tmp_path / "results" / name / "results.json").read_text())
     recipe = importlib.import_module(f"recipes.{name}").RECIPE
-    assert here["recipe"] == name
-    assert list(here["arms"]) == recipe.arms_for("smoke", here["dataset"]["name"])
-    assert len(here["claims"]) == len(recipe.claims)
-    assert all(claim["holds"] is None for claim in here["claims"])
-    picture = tmp_path / "here" / f"{name}.png"
+    assert content["recipe"] == name
+    assert list(content["arms"]) == recipe.arms_for("smoke", content["dataset"]["name"])
+    assert len(content["claims"]) == len(recipe.claims)
+    assert all(claim["holds"] is None for claim in content["claims"])
+    picture = tmp_path / "results" / name / f"{name}.png"
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1600, 1000)
     picture.unlink()
-    assert command.run(recipe, ["--replot", "--out", str(tmp_path / "here")]) == 0
+    assert command.run(recipe, ["--replot", "--out", str(picture.parent)]) == 0
     assert picture.exists()
-    assert capfd.readouterr().err == ""
 
-    project = tmp_path / "project"
-    assert copying.main(["script", catalog.target(name), str(project)]) == 0
-    assert "make recipe-" + catalog.target(name) not in (project / f"{name}.py").read_text()
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+def test_a_copy_measures_what_the_recipe_does(tmp_path):
+    """Started as a user starts it, by an interpreter of its own."""
+    copied("dropout", tmp_path)
     done = subprocess.run(
-        [sys.executable, f"{name}.py", "--smoke", "--out", "there"],
-        cwd=project,
-        env=environment,
+        [sys.executable, "dropout.py", "--smoke", "--out", "there"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    there = json.loads((project / "there" / "results.json").read_text())
+    here = smoke("dropout", tmp_path / "here")
+    there = json.loads((tmp_path / "there" / "results.json").read_text())
     assert there["key"] == here["key"]
     assert there["arms"] == here["arms"]
-    assert (project / "there" / f"{name}.png").exists()
 
 
 def test_a_copy_has_no_more_of_common_than_it_needs():

@@ -2,16 +2,16 @@
 
 import contextlib
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.forks import Fork
+
 # Every epoch is kept, so that the moments of a kill fall before, within and after a writing.
 START = """
 import sys
@@ -32,18 +32,11 @@ KILLS = 7  # of each; together more than 20
 MOMENT = 0.1  # seconds between a checkpoint and a kill, at most: several epochs
 
 
-def start(name: str, out: Path) -> subprocess.Popen:
-    command = [sys.executable, "-c", START.format(name=name), *COMMANDS[name], "--out", str(out)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def content(out: Path) -> dict:
     return {**json.loads((out / "results.json").read_text()), "seconds": None}
 
 
-def wait_for_a_checkpoint(process: subprocess.Popen, out: Path, began: float) -> bool:
+def wait_for_a_checkpoint(process: Fork, out: Path, began: float) -> bool:
     """Until this process has written one; False if it ends before."""
     while process.poll() is None:
         if any(file.stat().st_mtime > began for file in states(out)):
@@ -59,26 +52,28 @@ def states(out: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_and_begun_anew(name, tmp_path):
+def test_killed_and_begun_anew(name, tmp_path, forks):
     """Each process goes on from what the killed one left, trains a little, and is killed."""
     moments = random.Random(name)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = start(name, whole)
-    _, said = process.communicate()
-    assert process.returncode in (0, 1), said
+    whole, broken, script = tmp_path / "whole", tmp_path / "broken", tmp_path / "start.py"
+    script.write_text(START.format(name=name))
+
+    def start(out: Path) -> Fork:
+        return forks.start(str(script), *COMMANDS[name], "--out", str(out))
+
+    process = start(whole)
+    assert process.wait() in (0, 1), process.stderr
     kills = 0
     while kills < KILLS:
-        began, process = time.time(), start(name, broken)
+        began, process = time.time(), start(broken)
         trains = wait_for_a_checkpoint(process, broken, began)
         assert trains, f"it ended after {kills} kills: too short for this test"
         time.sleep(moments.uniform(0, MOMENT))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
         kills += 1
-    process = start(name, broken)
-    _, said = process.communicate()
-    assert process.returncode in (0, 1), said
-    assert "damaged" not in said
+    process = start(broken)
+    assert process.wait() in (0, 1), process.stderr
+    assert "damaged" not in process.stderr
     assert content(broken) == content(whole)
     assert not list(broken.glob("runs/*/*.unfinished"))
