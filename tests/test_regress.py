@@ -50,12 +50,21 @@ def test_the_deviation_is_that_of_the_reference_else_of_the_record():
     assert regress.drifts(content(other=[1.0]), then, record) == {}
 
 
-def test_when_one_seed_stands_for_all():
-    record = content(error=[3.0, 4.0])
-    assert regress.matches(content(error=[3.0], key="other"), record).startswith("repeats")
-    assert regress.matches(content(error=[3.5]), record).startswith("the record's code")
-    assert not regress.matches(content(error=[3.5], key="other"), record)
-    assert not regress.matches(content(error=[3.0], config={"n": 2}), record)
+@pytest.mark.parametrize("all_arms", [False, True])
+def test_when_one_seed_stands_for_all(all_arms):
+    record, stands = content(error=[3.0, 4.0]), regress.enough
+    repeated = stands(content(error=[3.0], key="other"), record, all_arms)
+    assert repeated == ("all arms: the record to the bit" if all_arms else "")
+    assert stands(content(error=[3.0]), record, all_arms).endswith(": the record to the bit")
+    assert stands(content(error=[3.5]), record, all_arms).endswith("code, data and versions")
+    assert not stands(content(error=[3.5], key="other"), record, all_arms)
+    assert not stands(content(error=[3.0], config={"n": 2}), record, all_arms)
+
+
+def test_without_a_record_claims_must_hold():
+    judged = {**content(error=[1.0]), "claims": [{"holds": None}, {"holds": True}]}
+    assert regress.enough(judged, None, True)
+    assert not regress.enough({**judged, "claims": [{"holds": None}]}, None, True)
 
 
 def run(tmp_path, *arguments) -> tuple[int, dict, str]:
@@ -144,6 +153,14 @@ def test_a_data_set_that_is_missing_is_reported(tmp_path, monkeypatch):
     assert rows["batch_norm_folding", "mnist"]["status"] == "not judged"
     assert rows["batch_norm_folding", "digits"]["status"] == "holds"
     assert "- batch-norm-folding on mnist: expected mnist, received nothing" in page
+
+
+def test_what_quick_leaves_out_is_reported(tmp_path):
+    code, rows, page = run(tmp_path, "batch-norm-folding", "--quick")
+    assert code == 0
+    first = "mnist" if rows["batch_norm_folding", "mnist"]["status"] == "holds" else "digits"
+    assert rows["batch_norm_folding", first]["status"] == "holds"
+    assert "## Not judged" in page
 
 
 def test_the_longest_come_first_and_all_are_there():

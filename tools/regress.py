@@ -30,9 +30,11 @@ import recipes  # noqa: F401  starts TensorFlow quietly
 import numpy as np
 import tensorflow as tf
 import tyro
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from common import claims, command, data, results, workers
+from common.experiment import Recipe
 from common.results import Results, UsageError
 from tools import catalog
 
@@ -50,7 +52,7 @@ class Flags:
     recipes: Annotated[
         tyro.conf.Positional[tuple[str, ...]], command.unless("NAME", "all")
     ] = ()  # all if none is named
-    # one seed first, the others only where that one neither matches the record nor holds
+    # train little of what has not changed since it was recorded, and report what is left out
     quick: bool = False
     # regress.json of another run, to compare with that instead of the recorded results
     against: Annotated[Path | None, command.unless("FILE", "docs/results")] = None
@@ -138,14 +140,23 @@ def drifts(now: Content, then: Content, recorded: Content | None) -> dict[str, f
     }
 
 
-def matches(now: Content, reference: Content) -> str:
-    """In what way the seeds trained now are those of the reference; empty if in none."""
+def enough(now: Content, reference: Content | None, all_arms: bool) -> str:
+    """Why what was trained of the first seed stands for all seeds; empty if it does not.
+
+    It does if it repeats the reference to the last bit, in all arms, or if the reference is of the
+    same code, knobs, data and versions. Where there is none, if claims could be judged.
+    """
+    if reference is None:
+        judged = any(claim["holds"] is not None for claim in now["claims"])
+        return "nothing recorded, holds on one" if judged else ""
     if now["config"] != reference["config"]:
         return ""
-    if set(drifts(now, reference, None).values()) == {0.0}:
-        return "repeats the record to the bit"
+    repeats = set(drifts(now, reference, None).values()) == {0.0}
     same = now["key"] == reference.get("key")
-    return "the record's code, data and versions" if same else ""
+    if not (same or (repeats and all_arms)):
+        return ""
+    how = "the record to the bit" if repeats else "the record's code, data and versions"
+    return f"{'all arms' if all_arms else 'one arm'}: {how}"
 
 
 def measure(task: Task, report: workers.Report | None = None) -> Row:
@@ -163,24 +174,20 @@ def _measure(task: Task) -> Row:
     folder = task.out / f"{task.recipe}-{task.dataset}"
     arguments = ["--out", str(folder), "--jobs", "1"]
     arguments += [] if task.dataset == "none" else ["--dataset", task.dataset]
-    passes = [["--seeds", "1"], []] if task.quick and recipe.seeds > 1 else [[]]
-    for i, seeds in enumerate(passes):
+    for i, (trained, flags) in enumerate(_steps(recipe, task)):
         fresh = ["--fresh"] if task.fresh and i == 0 else []
-        code, said = _run(recipe, [*arguments, *seeds, *fresh], folder.with_suffix(".log"))
+        code, said = _run(trained, [*arguments, *flags, *fresh], folder.with_suffix(".log"))
         if code not in (command.HOLDS, command.FAILS):
             return Row(task.recipe, task.dataset, BROKEN, said)
         content = catalog.without_history(json.loads((folder / "results.json").read_text()))
-        alone = ""
-        if seeds and code == command.HOLDS:
-            if task.reference is None and any(one["holds"] for one in content["claims"]):
-                alone = "no record, but it holds"
-            elif task.reference and (alone := matches(content, task.reference)):
-                # The other seeds stand in the reference; the claims of today judge them.
-                found = Results(task.reference).metric
-                judged = [claims.judge(one, found, task.dataset) for one in recipe.claims]
-                content = {**content, "claims": judged}
+        stands = flags and code == command.HOLDS
+        alone = enough(content, task.reference, trained is recipe) if stands else ""
         if alone:
             break
+    if alone and task.reference:  # the claims of today judge the seeds that stand there
+        found = Results(task.reference).metric
+        judged = [claims.judge(one, found, task.dataset) for one in recipe.claims]
+        content = {**content, "claims": judged}
     row = Row(task.recipe, task.dataset, HOLDS, alone=alone, content=content)
     failing = [claim["name"] for claim in row.claims if not claim["holds"]]
     if code == command.FAILS and not failing:
@@ -192,7 +199,22 @@ def _measure(task: Task) -> Row:
     return row
 
 
-def _run(recipe, arguments: list[str], log: Path) -> tuple[int, str]:
+def _steps(recipe: Recipe, task: Task) -> list[tuple[Recipe, list[str]]]:
+    """What is trained, until it is enough: the recipe, perhaps of one arm only, and flags."""
+    if not task.quick:
+        return [(recipe, [])]
+    one = ["--seeds", "1"]
+    first = recipe.arms[recipe.arms_for("default", task.dataset)[0]]
+    # The figure of one arm would show nothing.
+    sample = dataclasses.replace(recipe, applies=lambda arm, *_: arm is first, plot=_nothing)
+    return [*([(sample, one)] if task.reference else []), (recipe, one), (recipe, [])]
+
+
+def _nothing(found: Results) -> Figure:
+    return Figure()
+
+
+def _run(recipe: Recipe, arguments: list[str], log: Path) -> tuple[int, str]:
     """The recipe's own command -> its exit code and the last line that it said."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -219,7 +241,10 @@ def tasks(flags: Flags, reference: Mapping[tuple[str, str], Content]) -> list[Ta
 
     def seconds(task: Task) -> float:
         content = catalog.recorded(task.recipe)
-        return content["seconds"] / catalog.seeds(content) ** task.quick if content else math.inf
+        if content is None:
+            return math.inf
+        share = catalog.seeds(content) * len(content["arms"]) if task.quick else 1
+        return content["seconds"] / share
 
     return sorted(found, key=seconds, reverse=True)
 
@@ -275,6 +300,8 @@ def regress(flags: Flags, console: Console) -> list[Row]:
         key = task.recipe, task.dataset
         if task.dataset in absent:
             tell(key, Row(*key, NOT_JUDGED, absent[task.dataset]))
+        elif flags.quick and any(name == task.recipe for name, _ in todo):
+            tell(key, Row(*key, NOT_JUDGED, "--quick judges the first data set that is there"))
         else:
             todo[key] = task
     jobs = flags.jobs or (1 if tf.config.list_physical_devices("GPU") else os.cpu_count() or 1)
