@@ -6,7 +6,7 @@ import tensorflow as tf
 import torch
 
 from common import results
-from tests.benchmarks import adversarial, alexnet, augmentation, replicas, small_steps
+from tests.benchmarks import adversarial, alexnet, augmentation, contest, costs, replicas
 from tests.benchmarks.timing import ROUNDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -19,7 +19,7 @@ parts = [
     f"Made by `make bench` in one process and one thread; {ROUNDS} rounds, ratios within each.\n",
     f"{results.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
 ]
-for benchmark in (small_steps, augmentation, alexnet, adversarial, replicas):
+for benchmark in (contest, costs, augmentation, alexnet, adversarial, replicas):
     parts.append(benchmark.measure())
     print(parts[-1], flush=True)
 results.write_whole(PAGE, "\n".join(parts).encode())

@@ -25,6 +25,15 @@ class Clock(keras.callbacks.Callback):
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
 
+def rounds(ways: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """The seconds that each way reports, over some rounds, one way after the other in each."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            found[name].append(way())
+    return found
+
+
 def compare(
     work: str, unit: str, ways: Mapping[str, Callable[[], float]], scale: float, per_second=False
 ) -> str:
@@ -33,11 +42,10 @@ def compare(
     Ratios to the first way are taken within a round, because the machine's speed drifts.
     With `per_second` the rate is shown, `scale` / seconds, and ratios are of rates.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            seconds = way()
-            found[name].append(scale / seconds if per_second else scale * seconds)
+    found = {
+        name: [scale / one if per_second else scale * one for one in seconds]
+        for name, seconds in rounds(ways).items()
+    }
     first = next(iter(found.values()))
     rows = [f"| {work} | {unit} (min / median / max) | over the first |", "|---|---|---|"]
     for name, values in found.items():

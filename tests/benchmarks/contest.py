@@ -1,0 +1,447 @@
+"""The same training by plain Keras, PyTorch, NumPy by hand and `common.training`: one table.
+
+Each row is one recipe's net, batch and optimizer, on the same images. Keras and ours train the
+very same model; PyTorch's is written as its tutorials do, in an eager loop; NumPy's, where a row
+has one, is the formulas for a batch in float32, written out. All count loss and accuracy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+
+from common import attacks, data, training
+from recipes import adversarial_training, alexnet, augmentation, batch_norm, dropout, overfitting
+from tests.benchmarks.timing import ROUNDS, Clock, rounds, spread
+
+nn, functional = torch.nn, torch.nn.functional
+Seconds = Callable[[], float]
+EPSILON = 0.25
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row: seconds for `n` images by each of the contenders that there are."""
+
+    name: str
+    n: int
+    ours: Seconds
+    others: dict[str, Seconds]
+
+
+def timed(fit: Callable, model: keras.Model, x, y, optimizer, loss, batch: int, epochs: int):
+    """Seconds of an epoch of `common.training.fit` or `keras.Model.fit`."""
+    clock = Clock()
+    how = {"batch_size": batch, "epochs": epochs, "callbacks": [clock]}
+    if fit is training.fit:
+        fit(model, x, y, optimizer=optimizer, loss=loss, metrics=["accuracy"], **how)
+    else:
+        model.compile(optimizer, loss, metrics=["accuracy"])
+        x = data.unit(x) if x.dtype == np.uint8 else x
+        model.fit(x, y, verbose=0, **how)
+    keras.utils.clear_session()
+    return clock.epoch_seconds()
+
+
+def torch_epochs(net, optimizer, x, y, batch: int, epochs: int, step: Callable) -> float:
+    """Seconds of an epoch; `step(x, y)` gives loss and logits, gradients being there already."""
+    clock = Clock()
+    for epoch in range(epochs):
+        correct, total = 0, 0.0
+        order = torch.from_numpy(training.order(0, epoch, len(x)).astype(np.int64))
+        for rows in order.split(batch):
+            optimizer.zero_grad()
+            loss, logits = step(x[rows], y[rows])
+            optimizer.step()
+            total += loss.detach() * len(rows)
+            truth = y[rows].argmax(1) if y.ndim == 2 else y[rows]
+            correct += (logits.argmax(1) == truth).sum()
+        float(total), int(correct)
+        clock.on_epoch_end(epoch)
+    return clock.epoch_seconds()
+
+
+def plain_step(net: nn.Module, loss: Callable) -> Callable:
+    """Forward and backward."""
+
+    def step(x, y):
+        logits = net(x)
+        value = loss(logits, y)
+        value.backward()
+        return value, logits
+
+    return step
+
+
+def channels_first(images: np.ndarray) -> torch.Tensor:
+    """uint8 (n, H, W, C) -> float32 (n, C, H, W) in [0, 1]."""
+    return torch.from_numpy(data.unit(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def numpy_epochs(x, y, batch: int, epochs: int, step: Callable) -> float:
+    """Seconds of an epoch; `step(x, y)` updates weights and gives cost and right answers."""
+    clock = Clock()
+    for epoch in range(epochs):
+        counted = [step(x[rows], y[rows]) for rows in batches(epoch, len(x), batch)]
+        np.sum(counted, axis=0)
+        clock.on_epoch_end(epoch)
+    return clock.epoch_seconds()
+
+
+def batches(epoch: int, n: int, batch: int) -> Iterator[np.ndarray]:
+    order = training.order(0, epoch, n)
+    return (order[start : start + batch] for start in range(0, n, batch))
+
+
+def softmax_cost(z: np.ndarray, y: np.ndarray) -> tuple[float, int, np.ndarray]:
+    """Logits (B, classes), classes (B,) -> cost, right answers, gradient of the mean cost."""
+    rows = np.arange(len(y))
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    cost, right = -np.log(p[rows, y] + 1e-30).sum(), (p.argmax(axis=1) == y).sum()
+    p[rows, y] -= 1
+    return cost, right, p / len(y)
+
+
+def entropy() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def small_net(split: data.Split) -> Work:
+    """784-30-10, sigmoid, cross-entropy of ten sigmoid outputs, batches of 10."""
+    n, batch, rate = 1_000, 10, 0.5
+    few = split.first(n)
+    targets = keras.utils.to_categorical(few.labels, 10)
+    cost = overfitting.cross_entropy
+
+    def keras_like(fit: Callable, epochs: int) -> float:
+        model = overfitting.build_model(30, 0)
+        return timed(
+            fit, model, few.images, targets, keras.optimizers.SGD(rate), cost, batch, epochs
+        )
+
+    def pytorch() -> float:
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 30), nn.Sigmoid(), nn.Linear(30, 10))
+
+        def loss(logits, y):
+            each = functional.binary_cross_entropy_with_logits(logits, y, reduction="sum")
+            return each / len(y)
+
+        optimizer = torch.optim.SGD(net.parameters(), rate)
+        x, y = channels_first(few.images), torch.from_numpy(targets)
+        return torch_epochs(net, optimizer, x, y, batch, 6, plain_step(net, loss))
+
+    def numpy() -> float:
+        w1, b1, w2, b2 = overfitting.build_model(30, 0).get_weights()
+
+        def step(x, y):
+            hidden = 1 / (1 + np.exp(-(x @ w1 + b1)))
+            z = hidden @ w2 + b2
+            a = 1 / (1 + np.exp(-z))
+            total = np.sum(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
+            correct = np.sum(z.argmax(1) == y.argmax(1))
+            delta = (a - y) / len(y)
+            hidden_delta = (delta @ w2.T) * hidden * (1 - hidden)
+            np.subtract(w2, rate * (hidden.T @ delta), out=w2)
+            np.subtract(b2, rate * delta.sum(0), out=b2)
+            np.subtract(w1, rate * (x.T @ hidden_delta), out=w1)
+            np.subtract(b1, rate * hidden_delta.sum(0), out=b1)
+            return total, correct
+
+        return numpy_epochs(data.unit(few.images).reshape(n, 784), targets, batch, 6, step)
+
+    others = {"Keras": partial(keras_like, keras.Model.fit, 6), "PyTorch": pytorch, "NumPy": numpy}
+    return Work(
+        "overfitting: 784-30-10, batch 10", n, partial(keras_like, training.fit, 40), others
+    )
+
+
+def normalised_net(split: data.Split) -> Work:
+    """784-100-100-100-10 with batch normalisation, sigmoid, batches of 60."""
+    n, batch, rate, arm = 6_000, 60, 0.1, batch_norm.ARMS["BN, rate 0.1"]
+    pixels, labels = batch_norm.binary(split.images[:n]), split.labels[:n]
+    n = len(labels)
+
+    def keras_like(fit: Callable, epochs: int) -> float:
+        model = batch_norm.build_model(batch_norm.Config(), arm, 0)
+        sgd = keras.optimizers.SGD(rate)
+        return timed(fit, model, pixels, labels, sgd, entropy(), batch, epochs)
+
+    def pytorch() -> float:
+        widths, layers = (784, 100, 100, 100), []
+        for fan_in, fan_out in itertools.pairwise(widths):
+            layers += [
+                nn.Linear(fan_in, fan_out, bias=False),
+                nn.BatchNorm1d(fan_out),
+                nn.Sigmoid(),
+            ]
+        net = nn.Sequential(*layers, nn.Linear(100, 10))
+        optimizer = torch.optim.SGD(net.parameters(), rate)
+        x, y = torch.from_numpy(pixels), torch.from_numpy(labels).long()
+        step = plain_step(net, functional.cross_entropy)
+        return torch_epochs(net, optimizer, x, y, batch, 3, step)
+
+    def numpy() -> float:
+        model = batch_norm.build_model(batch_norm.Config(), arm, 0)
+        *hidden, out = [one for one in model.layers if isinstance(one, keras.layers.Dense)]
+        weights = [layer.get_weights()[0] for layer in hidden]
+        gammas, betas = [np.ones(100, np.float32) for _ in hidden], [np.zeros(100) for _ in hidden]
+        betas = [beta.astype(np.float32) for beta in betas]
+        moving = [(np.zeros(100, np.float32), np.ones(100, np.float32)) for _ in hidden]
+        w, b = out.get_weights()
+
+        def step(x, y):
+            kept, a = [], x
+            for i, weight in enumerate(weights):
+                z = a @ weight
+                mean, deviation = z.mean(axis=0), np.sqrt(z.var(axis=0) + 1e-3)
+                for old, new in zip(moving[i], (mean, deviation**2), strict=True):
+                    old += 0.01 * (new - old)
+                normal = (z - mean) / deviation
+                above = 1 / (1 + np.exp(-(gammas[i] * normal + betas[i])))
+                kept.append((a, normal, deviation, above))
+                a = above
+            cost, right, delta = softmax_cost(a @ w + b, y)
+            back = delta @ w.T
+            np.subtract(w, rate * (a.T @ delta), out=w)
+            np.subtract(b, rate * delta.sum(axis=0), out=b)
+            for i in reversed(range(3)):
+                below, normal, deviation, above = kept[i]
+                back = back * above * (1 - above)
+                gamma, slope = (back * normal).mean(axis=0), back.mean(axis=0)
+                inner = gammas[i] / deviation * (back - slope - normal * gamma)
+                gammas[i] -= rate * len(y) * gamma
+                betas[i] -= rate * len(y) * slope
+                back = inner @ weights[i].T if i else None
+                weights[i] -= rate * (below.T @ inner)
+            return cost, right
+
+        return numpy_epochs(pixels, labels, batch, 3, step)
+
+    others = {"Keras": partial(keras_like, keras.Model.fit, 3), "PyTorch": pytorch, "NumPy": numpy}
+    return Work("batch-norm: 3 x 100, batch 60", n, partial(keras_like, training.fit, 6), others)
+
+
+def dropped_net(split: data.Split) -> Work:
+    """784-1024-1024-1024-10 ReLU with dropout, momentum .95, batches of 100."""
+    n, batch, rate = 1_000, 100, 0.05
+    few, config = split.first(n), dropout.Config(layers=3, width=1024)
+    widths = (784, 1024, 1024, 1024)
+
+    def keras_like(fit: Callable) -> float:
+        model = dropout.build_model(config, dropout.ARMS["dropout"], 0)
+        sgd = keras.optimizers.SGD(rate, momentum=0.95)
+        return timed(fit, model, few.images, few.labels, sgd, entropy(), batch, 3)
+
+    def pytorch() -> float:
+        layers = [nn.Flatten(), nn.Dropout(config.drop_input)]
+        for fan_in, fan_out in itertools.pairwise(widths):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU(), nn.Dropout(config.drop_hidden)]
+        net = nn.Sequential(*layers, nn.Linear(1024, 10))
+        optimizer = torch.optim.SGD(net.parameters(), rate, momentum=0.95)
+        x, y = channels_first(few.images), torch.from_numpy(few.labels).long()
+        step = plain_step(net, functional.cross_entropy)
+        return torch_epochs(net, optimizer, x, y, batch, 3, step)
+
+    def numpy() -> float:
+        rng = np.random.default_rng(0)
+        weights = dropout.build_model(config, dropout.ARMS["dropout"], 0).get_weights()
+        speeds = [np.zeros_like(weight) for weight in weights]
+        drops = (config.drop_input, *[config.drop_hidden] * 3)
+
+        def step(x, y):
+            kept, a = [], x
+            for i, share in enumerate(drops):
+                mask = (rng.random(a.shape, np.float32) >= share) / np.float32(1 - share)
+                a = a * mask
+                kept.append((a, mask))
+                a = a @ weights[2 * i] + weights[2 * i + 1]
+                a = np.maximum(a, 0) if i < 3 else a
+            cost, right, delta = softmax_cost(a, y)
+            for i in reversed(range(4)):
+                below, mask = kept[i]
+                gradients = below.T @ delta, delta.sum(axis=0)
+                delta = (delta @ weights[2 * i].T) * mask * (below > 0) if i else None
+                for j, gradient in enumerate(gradients, start=2 * i):
+                    speeds[j] *= np.float32(0.95)
+                    speeds[j] -= rate * gradient
+                    weights[j] += speeds[j]
+            return cost, right
+
+        x = data.unit(few.images).reshape(n, 784)
+        return numpy_epochs(x, few.labels, batch, 3, step)
+
+    others = {"Keras": partial(keras_like, keras.Model.fit), "PyTorch": pytorch, "NumPy": numpy}
+    return Work("dropout: 3 x 1024, batch 100", n, partial(keras_like, training.fit), others)
+
+
+def distorted_net(split: data.Split) -> Work:
+    """Two convolutions on images turned, scaled and shifted anew in every step, batches of 20."""
+    n, batch, config = 1_000, 20, augmentation.Config()
+    few = split.first(n)
+
+    def keras_like(fit: Callable) -> float:
+        model = augmentation.build_model("conv", "affine", config, 0)
+        adam = keras.optimizers.Adam(0.001)
+        return timed(fit, model, few.images, few.labels, adam, entropy(), batch, 3)
+
+    def pytorch() -> float:
+        body = (nn.Conv2d(1, 16, 5), nn.ReLU(), nn.MaxPool2d(2))
+        body += (nn.Conv2d(16, 32, 5), nn.ReLU(), nn.MaxPool2d(2))
+        net = nn.Sequential(*body, nn.Flatten(), nn.Linear(512, 10))
+
+        def step(x, y):
+            angle, scale = (2 * torch.rand(2, len(x)) - 1) * 0.2
+            cos, sin = (1 + scale) * torch.cos(angle), (1 + scale) * torch.sin(angle)
+            shift = (2 * torch.rand(2, len(x)) - 1) / 14
+            rows = [torch.stack(row, 1) for row in ((cos, -sin, shift[0]), (sin, cos, shift[1]))]
+            grid = functional.affine_grid(torch.stack(rows, 1), x.shape, align_corners=False)
+            return plain_step(net, functional.cross_entropy)(
+                functional.grid_sample(x, grid, align_corners=False), y
+            )
+
+        optimizer = torch.optim.Adam(net.parameters(), 0.001)
+        x, y = channels_first(few.images), torch.from_numpy(few.labels).long()
+        return torch_epochs(net, optimizer, x, y, batch, 3, step)
+
+    others = {"Keras": partial(keras_like, keras.Model.fit), "PyTorch": pytorch}
+    name = "augmentation: conv net, affine, batch 20"
+    return Work(name, n, partial(keras_like, training.fit), others)
+
+
+def photographs_net() -> Work:
+    """AlexNet's stack for 32 x 32, batches of 128."""
+    n, batch = 512, 128
+    rng = np.random.default_rng(0)  # what is in the images does not matter to the time
+    images = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, n, dtype=np.int32)
+
+    def keras_like(fit: Callable) -> float:
+        model = alexnet.build_model("cifar", 10, 0)
+        sgd = keras.optimizers.SGD(0.01, 0.9)
+        return timed(fit, model, images, labels, sgd, entropy(), batch, 3)
+
+    def pytorch() -> float:
+        from tests.benchmarks.alexnet import torch_net
+
+        net = torch_net("cifar")
+        x, y = channels_first(images), torch.from_numpy(labels).long()
+        net(x[:1])  # makes the lazy layers
+        optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+        step = plain_step(net, functional.cross_entropy)
+        return torch_epochs(net, optimizer, x, y, batch, 3, step)
+
+    others = {"Keras": partial(keras_like, keras.Model.fit), "PyTorch": pytorch}
+    return Work("alexnet: 32 x 32, batch 128", n, partial(keras_like, training.fit), others)
+
+
+def torch_conv() -> nn.Module:
+    """The conv net of the adversarial recipes."""
+    body = (nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2))
+    body += (nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2))
+    return nn.Sequential(*body, nn.Flatten(), nn.Linear(800, 10))
+
+
+def adversarial_net(split: data.Split) -> Work:
+    """A conv net trained on images and on what FGSM makes of them, batches of 100."""
+    n, batch, config = min(5_000, len(split)), 100, adversarial_training.Config()
+    few, arm = split.first(n), adversarial_training.ARMS["adversarial"]
+
+    def keras_like(fit: Callable) -> float:
+        model, adam = adversarial_training.build_model(config, arm, 0), keras.optimizers.Adam(0.001)
+        return timed(fit, model, few.images, few.labels, adam, entropy(), batch, 3)
+
+    def pytorch() -> float:
+        net = torch_conv()
+
+        def step(x, y):
+            x.requires_grad_()
+            logits = net(x)
+            loss = functional.cross_entropy(logits, y)
+            (toward,) = torch.autograd.grad(loss, x, retain_graph=True)
+            attacked = (x.detach() + EPSILON * toward.sign()).clamp(0, 1)
+            mixed = 0.5 * loss + 0.5 * functional.cross_entropy(net(attacked), y)
+            mixed.backward()
+            return mixed, logits
+
+        optimizer = torch.optim.Adam(net.parameters(), 0.001)
+        x, y = channels_first(few.images), torch.from_numpy(few.labels).long()
+        return torch_epochs(net, optimizer, x, y, batch, 3, step)
+
+    others = {"Keras": partial(keras_like, keras.Model.fit), "PyTorch": pytorch}
+    return Work("adversarial training, batch 100", n, partial(keras_like, training.fit), others)
+
+
+def attack(split: data.Split) -> Work:
+    """FGSM on 10,000 images; Keras's row is the eager tape of TensorFlow's tutorial."""
+    n = 10_000
+    x, y = np.resize(data.unit(split.images), (n, 28, 28, 1)), np.resize(split.labels, n)
+    arm = adversarial_training.ARMS["plain"]
+    net = adversarial_training.build_model(adversarial_training.Config(), arm, 0)
+    parts = [slice(start, start + attacks.BATCH) for start in range(0, n, attacks.BATCH)]
+
+    def ours() -> float:
+        attacks.fgsm(net, x[:1], y[:1], EPSILON)  # compiled once a net
+        began = time.perf_counter()
+        attacks.fgsm(net, x, y, EPSILON)
+        return time.perf_counter() - began
+
+    def tutorial() -> float:
+        loss, began = entropy(), time.perf_counter()
+        for rows in parts:
+            images = tf.constant(x[rows])
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                value = loss(y[rows], net(images, training=False))
+            toward = tf.sign(tape.gradient(value, images))
+            tf.clip_by_value(images + EPSILON * toward, 0, 1).numpy()
+        return time.perf_counter() - began
+
+    def pytorch() -> float:
+        other = torch_conv().eval().requires_grad_(False)
+        images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
+        labels = torch.from_numpy(y).long()
+        began = time.perf_counter()
+        for rows in parts:
+            part = images[rows].clone().requires_grad_()
+            functional.cross_entropy(other(part), labels[rows], reduction="sum").backward()
+            (part.detach() + EPSILON * part.grad.sign()).clamp(0, 1)
+        return time.perf_counter() - began
+
+    return Work("FGSM on 10,000 images", n, ours, {"Keras": tutorial, "PyTorch": pytorch})
+
+
+def measure() -> str:
+    """The section of docs/benchmarks.md."""
+    found = data.load("mnist", fallback="digits")
+    split = found.train
+    works = [small_net(split), normalised_net(split), dropped_net(split), distorted_net(split)]
+    works += [photographs_net(), adversarial_net(split), attack(split)]
+    names = ("Keras", "PyTorch", "NumPy")
+    head = " | ".join(f"times as fast as {name}" for name in names)
+    rows = [f"| work | images a second, ours | {head} |", "|---|---|---|---|---|"]
+    for work in works:
+        torch.manual_seed(0)
+        seconds = rounds({"ours": work.ours} | work.others)
+        rates = spread([work.n / one for one in seconds["ours"]])
+        cells = [
+            spread([b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)])
+            if name in seconds
+            else ""
+            for name in names
+        ]
+        rows.append(f"| {work.name} | {rates} | {' | '.join(cells)} |")
+        print(rows[-1], flush=True)
+    table = "\n".join(rows)
+    return (
+        f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {found.name}. "
+        f"Keras is `Model.fit`, and for FGSM TensorFlow's tutorial.\n\n{table}\n"
+    )

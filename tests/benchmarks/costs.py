@@ -1,0 +1,81 @@
+"""What a run costs before it trains: seconds to the first epoch, and memory at its peak."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.benchmarks.timing import spread
+
+ROUNDS = 3
+# Each stage's end in seconds after the start of the process, then peak memory in MB.
+STAGES = """
+import sys, time
+began = float(sys.argv[1])
+import recipes
+print(time.time() - began)
+from common import data
+from common.experiment import Run
+from recipes.{name} import RECIPE
+loaded = data.load(sys.argv[2])
+print(time.time() - began)
+first = []
+class Watched(Run):
+    def watch(self, part=1, of=1):
+        import keras
+        note = lambda epoch, logs: first.append(time.time() - began)
+        return [keras.callbacks.LambdaCallback(on_epoch_end=note)]
+config = RECIPE.config({knobs})
+RECIPE.train(Watched(config, 0, loaded), next(iter(RECIPE.arms.values())))
+print(first[0])
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+RUNS = {
+    "overfitting": ("mnist", ""),
+    "dropout": ("mnist", "epochs=10"),
+    "alexnet": ("cifar10", "epochs=1"),
+}
+
+
+def stages(name: str, cache: str) -> list[float]:
+    """Seconds until TensorFlow is loaded, the data are, and the first epoch ends; peak MB."""
+    dataset, knobs = RUNS[name]
+    code = STAGES.format(name=name, knobs=knobs)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(time.time()), dataset],
+        env=os.environ | {"XDG_CACHE_HOME": cache},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [float(line) for line in done.stdout.splitlines()[-4:]]
+
+
+def measure() -> str:
+    """The section of docs/benchmarks.md."""
+    head = "| run | TensorFlow loaded | data, first time | data, cached | first epoch | peak MB |"
+    rows = [head, "|---|---|---|---|---|---|"]
+    for name in RUNS:
+        cold, warm = [], []
+        for _ in range(ROUNDS):
+            with tempfile.TemporaryDirectory() as cache:
+                cold.append(stages(name, cache))
+                warm.append(stages(name, cache))
+        cells = [
+            [one[0] for one in warm],
+            [one[1] - one[0] for one in cold],
+            [one[1] - one[0] for one in warm],
+            [one[2] - one[1] for one in warm],
+            [one[3] for one in warm],
+        ]
+        rows.append(f"| {name} | {' | '.join(spread(values) for values in cells)} |")
+        print(rows[-1], flush=True)
+    table = "\n".join(rows)
+    return (
+        "## Before it trains\n\nSeconds of each stage, minimum / median / maximum of "
+        f"{ROUNDS} processes; the cached data are read and their checksum verified.\n\n{table}\n"
+    )
