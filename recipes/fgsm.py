@@ -8,9 +8,9 @@ Differs from the source: five passes over 20,000 images, 2,000 test images; besi
 small conv net. Pixels stay in [0, 1]. Confidence is the mean probability that a net gives its own
 answer, over the images on which it errs. The attack (`common/attacks.py`) keeps the gradient's
 digits where a net is sure. The cross-entropy's own float32 gradient ("own gradient") does not: it
-fools the maxout net less often, the less the longer that is trained (90 % after ten passes over
-60,000, once); so a part of the published 10.6 % that withstood may have been out of digits. With
---image a picture of your own fools the conv net trained before, or is to be taken for --target.
+fools the maxout net less often; so a part of the published 10.6 % that withstood may have been out
+of digits. With --image a picture of your own fools the conv net trained before, or is to be taken
+for --target.
 
     make recipe-fgsm          about two minutes on 2 cores
     make recipe-fgsm ARGS="--image FILE --epsilon .2"
