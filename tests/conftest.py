@@ -12,6 +12,8 @@ from tests.forks import Forks
 def own_cache(tmp_path_factory):
     """Tests neither read nor fill the user's cache of decoded data; they share one of their own."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    if named := os.environ.get("TFDS_DATA_DIR"):  # some tests work in other folders
+        os.environ["TFDS_DATA_DIR"] = os.path.abspath(named)
 
 
 @pytest.fixture(scope="session")
