@@ -33,7 +33,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from common import claims, command, data, results, workers
+from common import claims, command, data, distribution, results, workers
 from common.experiment import Recipe
 from common.results import Results, UsageError
 from tools import catalog
@@ -319,6 +319,8 @@ def regress(flags: Flags, console: Console) -> list[Row]:
 def _start(threads: int) -> None:
     with contextlib.suppress(RuntimeError):  # TensorFlow already runs
         tf.config.threading.set_intra_op_parallelism_threads(threads)
+    distribution.start("auto")
+    tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 
 def failed(rows: Sequence[Row]) -> list[Row]:
