@@ -21,6 +21,7 @@ from common.results import write_whole
 from tools import catalog
 
 ROOT = Path(__file__).parents[1]
+REQUIREMENTS = "requirements-recipes.txt"  # a project has a requirements.txt of its own
 STARTUP = "startup"  # what `import recipes` does here, a copy must do itself
 BEGIN = f"from common.{STARTUP} import start_tensorflow\n\nstart_tensorflow()  # before all else\n"
 # What modules are called where the name of the package is another.
@@ -77,10 +78,10 @@ def needed(source: str) -> list[Path]:
     return sorted([ROOT / "common" / "__init__.py", *reached])
 
 
-def requirements(sources: list[str], *others: str) -> str:
-    """The lines of requirements.txt for what these files import, and for other packages."""
+def requirements(sources: list[str]) -> str:
+    """The lines of requirements.txt for what these files import."""
     modules = {name.partition(".")[0] for source in sources for name in imported(source)}
-    packages = {PACKAGES.get(name, name) for name in modules} | set(others)
+    packages = {PACKAGES.get(name, name) for name in modules}
     if "tensorflow-datasets" in packages:
         packages.add("importlib_resources")  # which it imports and does not declare
     lines = (ROOT / "requirements.txt").read_text().splitlines()
@@ -88,11 +89,11 @@ def requirements(sources: list[str], *others: str) -> str:
 
 
 def script(name: str) -> dict[str, str]:
-    """The files of a copy by their names: NAME.py, what it needs of common/, requirements.txt."""
+    """The files of a copy by their names: NAME.py, what it needs of common/, its packages."""
     source = (ROOT / "recipes" / f"{name}.py").read_text()
     files = {f"{name}.py": standalone(name, source)}
     files |= {f"common/{file.name}": file.read_text() for file in needed(source)}
-    return files | {"requirements.txt": requirements(list(files.values()))}
+    return files | {REQUIREMENTS: requirements(list(files.values()))}
 
 
 def notebook(name: str) -> dict[str, str]:
@@ -102,8 +103,6 @@ def notebook(name: str) -> dict[str, str]:
     made.metadata["kernelspec"] = KERNEL
     for i, cell in enumerate(made.cells):
         cell["id"] = f"{name}-{i}"  # drawn by chance else, which makes each copy another file
-    sources = [text for file, text in files.items() if file.endswith(".py")]
-    files["requirements.txt"] = requirements(sources, "ipykernel")
     del files[f"{name}.py"]
     return {f"{name}.ipynb": jupytext.writes(made, "ipynb") + "\n"} | files
 
@@ -197,12 +196,11 @@ def main(arguments: list[str]) -> int:
         print(f"{folder}: {wrong}", file=sys.stderr)
         return 2
     first, *rest = files
-    print(
-        f"{first}, {len(rest) - 1} files of common/ and requirements.txt are in {folder}. To run:"
-    )
+    opened, more = ("python", "") if kind == "script" else ("jupyter lab", " jupyterlab")
+    print(f"{first}, {len(rest) - 1} files of common/ and {REQUIREMENTS} are in {folder}. To run:")
     print(f"    cd {shlex.quote(folder)}")
-    print("    python -m pip install -r requirements.txt")
-    print(f"    python {first}" if kind == "script" else f"    jupyter lab {first}")
+    print(f"    python -m pip install -r {REQUIREMENTS}{more}")
+    print(f"    {opened} {first}")
     return 0
 
 

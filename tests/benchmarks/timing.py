@@ -56,4 +56,5 @@ def compare(
 
 def spread(values: list[float]) -> str:
     """Minimum, median and maximum."""
-    return f"{min(values):,.4g} / {statistics.median(values):,.4g} / {max(values):,.4g}"
+    three = min(values), statistics.median(values), max(values)
+    return " / ".join(f"{one:,.0f}" if one >= 1_000 else f"{one:.3g}" for one in three)

@@ -80,13 +80,14 @@ def test_a_copy_has_no_more_of_common_than_it_needs():
     plain, attacked = copying.script("overfitting"), copying.script("fgsm")
     assert {"common/attacks.py", "common/layers.py"} & plain.keys() == set()
     assert "common/attacks.py" in attacked
-    assert "pytest" not in plain["requirements.txt"]
-    assert "tensorflow==" in plain["requirements.txt"]
+    assert "pytest" not in plain[copying.REQUIREMENTS]
+    assert "tensorflow==" in plain[copying.REQUIREMENTS]
 
 
 def test_what_stands_in_the_way_is_kept(tmp_path, capsys):
     assert copying.main(["script", "overfitting", str(tmp_path)]) == 0
     assert copying.main(["script", "slowdown-net", str(tmp_path)]) == 0  # shares common/
+    assert copying.main(["notebook", "overfitting", str(tmp_path)]) == 0
     mine = tmp_path / "overfitting.py"
     mine.write_text("# edited\n")
     capsys.readouterr()
