@@ -62,6 +62,11 @@ def test_commands_in_the_pages_exist():
             assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
 
+def test_the_speeds_in_the_readme_are_the_recorded_ones():
+    table = re.search(r"\| work \|.*?\n\n", README, re.DOTALL).group(0)
+    assert table in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
 def test_recorded_results_name_no_path_of_a_machine():
     for file in (ROOT / "docs" / "results").glob("*.json"):
         source = json.loads(file.read_text())["dataset"]["source"]
