@@ -282,20 +282,24 @@ def _annotated(hint: Any) -> bool:
 
 
 def _jobs(recipe: Recipe, flags: Flags) -> int:
-    """One process on a GPU, which does not share well, and for what is over in seconds."""
-    if distribution.replicas() > 1:
+    """As asked for; else the usual number, and one process for what is over in seconds."""
+    # Several replicas are busy together, and other processes cannot import a notebook's cells.
+    several = "with several replicas" if distribution.replicas() > 1 else ""
+    if alone := several or ("in a notebook" if recipe.in_notebook else ""):
         if flags.jobs and flags.jobs > 1:
-            raise UsageError(f"--jobs: expected 1 with several replicas, received {flags.jobs}")
-        return 1
-    if recipe.in_notebook:  # other processes cannot import its cells
-        if flags.jobs and flags.jobs > 1:
-            raise UsageError(f"--jobs: expected 1 in a notebook, received {flags.jobs}")
+            raise UsageError(f"--jobs: expected 1 {alone}, received {flags.jobs}")
         return 1
     if flags.jobs:
         return flags.jobs
-    if flags.smoke or (flags.devices != "cpu" and tf.config.list_physical_devices("GPU")):
+    if flags.smoke:
         return 1
-    return recipe.jobs or os.cpu_count() or 1
+    return recipe.jobs or usual_jobs(flags.devices)
+
+
+def usual_jobs(devices: str = "auto") -> int:
+    """One process a core; one on a GPU, which does not share well."""
+    on_gpu = devices != "cpu" and tf.config.list_physical_devices("GPU")
+    return 1 if on_gpu else os.cpu_count() or 1
 
 
 def _precision(recipe: Recipe) -> str:

@@ -282,7 +282,7 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
     }
     missing = {}
     try:
-        start = _Start(plan.precision, plan.devices)
+        start = Start(plan.precision, plan.devices)
         outcomes = workers.run(
             todo, _train, start, min(plan.jobs, len(todo)) or 1, on_progress, keep
         )
@@ -323,13 +323,14 @@ def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:
 
 
 @dataclass(frozen=True)
-class _Start:
+class Start:
     """Sets up a process: how many threads its operations share, in which precision, and where."""
 
     precision: str
     devices: str
 
     def __call__(self, threads: int) -> None:
+        """Once in the process, before its first operation."""
         distribution.start(self.devices)
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, as in a notebook
             tf.config.threading.set_intra_op_parallelism_threads(threads)

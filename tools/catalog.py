@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common.claims import describe
+from common.results import UsageError
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -29,6 +30,17 @@ BEGIN, END = "<!-- results: made by `make readme` -->", "<!-- end of results -->
 def recipes() -> list[str]:
     """Names of all recipes."""
     return sorted(file.stem for file in RECIPES.glob("*.py") if file.stem != "__init__")
+
+
+def find(name: str) -> str:
+    """The name of the recipe that is called so, or is of that make target.
+
+    Raises UsageError if there is none.
+    """
+    if name.replace("-", "_") not in recipes():
+        known = ", ".join(map(target, recipes()))
+        raise UsageError(f"expected one of the recipes: {known}; received: {name or 'none'}")
+    return name.replace("-", "_")
 
 
 def target(name: str) -> str:
@@ -145,10 +157,6 @@ def write_tables() -> None:
 
 def record(name: str, paper: bool) -> int:
     """Runs a recipe and keeps what it measured; its exit code."""
-    if name not in recipes():
-        known = ", ".join(target(each) for each in recipes())
-        print(f"expected one of the recipes: {known}; received: {target(name)}", file=sys.stderr)
-        return 2
     out = ROOT / "results" / stem(name, paper)
     command = [sys.executable, "-m", f"recipes.{name}", "--out", str(out)]
     code = subprocess.run([*command, *["--paper"] * paper], cwd=ROOT).returncode
@@ -184,7 +192,11 @@ def main(arguments: list[str]) -> int:
                 print(f"{'':{width + 7}}  {duration(name)}")
             return 0
         case ["record", name, *flags] if flags in ([], ["--paper"]):
-            return record(name, bool(flags))
+            try:
+                return record(find(name), bool(flags))
+            except UsageError as error:
+                print(error, file=sys.stderr)
+                return 2
         case ["readme"]:
             write_tables()
             return 0

@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import ExitStack
 
+from common.results import UsageError
 from tools import catalog
 
 GRACE_SECONDS = 10  # between asking a worker to end and ending it
@@ -98,11 +99,11 @@ def _end(processes: list[subprocess.Popen]) -> None:
 
 def main(arguments: list[str]) -> int:
     """The command line."""
-    name = arguments[0].replace("-", "_") if arguments else ""
     count = arguments[1] if len(arguments) > 1 else ""
-    if name not in catalog.recipes():
-        known = ", ".join(catalog.target(each) for each in catalog.recipes())
-        print(f"expected one of the recipes: {known}; received: {name}", file=sys.stderr)
+    try:
+        name = catalog.find(arguments[0] if arguments else "")
+    except UsageError as error:
+        print(error, file=sys.stderr)
         return 2
     if not count.isdigit() or not 1 <= int(count) <= 64:
         print(f"WORKERS: expected a number from 1 to 64, received {count}", file=sys.stderr)

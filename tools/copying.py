@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jupytext
 
-from common.results import write_whole
+from common.results import UsageError, write_whole
 from tools import catalog
 
 ROOT = Path(__file__).parents[1]
@@ -183,10 +183,10 @@ def main(arguments: list[str]) -> int:
         case _:
             print(f"expected {usage}, received: {' '.join(arguments)}", file=sys.stderr)
             return 2
-    name = name.replace("-", "_")
-    if name not in catalog.recipes():
-        known = ", ".join(map(catalog.target, catalog.recipes()))
-        print(f"expected one of the recipes: {known}; received: {name}", file=sys.stderr)
+    try:
+        name = catalog.find(name)
+    except UsageError as error:
+        print(error, file=sys.stderr)
         return 2
     if not folder:
         print("expected a folder, DEST=DIR, received none", file=sys.stderr)

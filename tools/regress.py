@@ -15,7 +15,6 @@ import dataclasses
 import importlib
 import json
 import math
-import os
 import sys
 import time
 import traceback
@@ -33,7 +32,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from common import claims, command, data, distribution, results, workers
+from common import claims, command, data, experiment, results, workers
 from common.experiment import Recipe
 from common.results import Results, UsageError
 from tools import catalog
@@ -87,6 +86,16 @@ class Row:
     seconds: float = 0.0
     content: Content | None = None
     drift: Mapping[str, float] = field(default_factory=dict)  # by arm/metric, see `drift`
+
+    @property
+    def name(self) -> str:
+        """As reports call it."""
+        return f"{catalog.target(self.recipe)} on {self.dataset}"
+
+    @property
+    def held(self) -> str:
+        """How many claims hold."""
+        return f"{sum(claim['holds'] for claim in self.claims)} of {len(self.claims)}"
 
     @property
     def claims(self) -> Sequence[Mapping[str, Any]]:
@@ -228,11 +237,7 @@ def _run(recipe: Recipe, arguments: list[str], log: Path) -> tuple[int, str]:
 
 def tasks(flags: Flags, reference: Mapping[tuple[str, str], Content]) -> list[Task]:
     """One for each recipe and data set; those that take longest come first."""
-    named = [name.replace("-", "_") for name in flags.recipes] or catalog.recipes()
-    if unknown := set(named) - set(catalog.recipes()):
-        known = ", ".join(map(catalog.target, catalog.recipes()))
-        received = ", ".join(map(catalog.target, sorted(unknown)))
-        raise UsageError(f"expected one of the recipes: {known}; received: {received}")
+    named = [catalog.find(name) for name in flags.recipes] or catalog.recipes()
     found = [
         Task(name, dataset, reference.get((name, dataset)), flags.quick, flags.fresh, flags.out)
         for name in dict.fromkeys(named)
@@ -280,14 +285,9 @@ def regress(flags: Flags, console: Console) -> list[Row]:
 
     def tell(key: tuple[str, str], row: Row) -> None:
         rows[key] = row
-        held = sum(claim["holds"] for claim in row.claims)
-        said = f"{held} of {len(row.claims)} claims, {row.seconds:.0f} s" if row.claims else row.why
-        said += f" ({row.alone})" if row.alone else ""
-        count, name = (
-            f"{len(rows)}/{len(waiting)}",
-            f"{catalog.target(row.recipe)} on {row.dataset}",
-        )
-        console.print(f"{count} {name}: {row.status}, {said}", highlight=False, soft_wrap=True)
+        said = f"{row.held} claims, {row.seconds:.0f} s" if row.claims else row.why
+        said = f"{row.name}: {row.status}, {said}" + f" ({row.alone})" * bool(row.alone)
+        console.print(f"{len(rows)}/{len(waiting)} {said}", highlight=False, soft_wrap=True)
 
     absent = {}
     for dataset in {task.dataset for task in waiting}:  # and those that are there are now cached
@@ -304,7 +304,7 @@ def regress(flags: Flags, console: Console) -> list[Row]:
             tell(key, Row(*key, NOT_JUDGED, "--quick judges the first data set that is there"))
         else:
             todo[key] = task
-    jobs = flags.jobs or (1 if tf.config.list_physical_devices("GPU") else os.cpu_count() or 1)
+    jobs = flags.jobs or command.usual_jobs()
     outcomes = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
     for key, cause in outcomes.deaths.items():
         tell(key, Row(*key, BROKEN, cause))
@@ -317,9 +317,7 @@ def regress(flags: Flags, console: Console) -> list[Row]:
 
 
 def _start(threads: int) -> None:
-    with contextlib.suppress(RuntimeError):  # TensorFlow already runs
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    distribution.start("auto")
+    experiment.Start("float32", "auto")(threads)
     tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 
@@ -336,68 +334,66 @@ def moved(rows: Sequence[Row]) -> list[tuple[Row, str, float]]:
 
 def page(rows: Sequence[Row], flags: Flags, seconds: float) -> str:
     """regress.md."""
+    statuses = [row.status for row in rows]
+    count = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     versions = ", ".join(f"{name} {version}" for name, version in results.versions().items())
-    count = {
-        status: sum(row.status == status for row in rows)
-        for status in (HOLDS, FAILS, BROKEN, NOT_JUDGED)
-    }
     against = flags.against.name if flags.against else "docs/results"
+    unjudged = [f"- {row.name}: {row.why}" for row in rows if row.status == NOT_JUDGED]
     parts = [
         "# Regression\n",
-        ", ".join(f"{status}: {n}" for status, n in count.items() if n) + ".",
+        ", ".join(f"{status}: {n}" for status, n in count.items()) + ".",
         f"Compared with {against}. {seconds / 60:.0f} minutes on {results.hardware()}; {versions}; "
         f"commit {results.commit()}.\n",
-        catalog.row("recipe", "data", "verdict", "claims that hold", "seeds", "largest drift", "s"),
-        "|---|---|---|---|---|---|---|",
-    ]
-    worst = {(row.recipe, row.dataset): size for row, _, size in reversed(moved(rows))}
-    for row in rows:
-        held = f"{sum(claim['holds'] for claim in row.claims)} of {len(row.claims)}"
-        seeds = str(catalog.seeds(row.content)) if row.content else ""
-        size = worst.get((row.recipe, row.dataset), 0.0)
-        cells = (
-            f"{seeds} ({row.alone})" if row.alone else seeds,
-            f"{size:.2g}" if row.drift else "",
-            f"{row.seconds:.0f}",
-        )
-        verdict = f"**{row.status}**" if row in failed(rows) else row.status
-        parts.append(catalog.row(catalog.target(row.recipe), row.dataset, verdict, held, *cells))
-    if unjudged := [row for row in rows if row.status == NOT_JUDGED]:
-        parts += ["\n## Not judged\n"]
-        parts += [f"- {catalog.target(row.recipe)} on {row.dataset}: {row.why}" for row in unjudged]
-    if failed(rows):
-        parts += ["\n## Failures\n"]
-    for row in failed(rows):
-        if row.status == BROKEN:
-            parts += [
-                f"{catalog.target(row.recipe)} on {row.dataset}:\n\n    "
-                + row.why.rstrip().replace("\n", "\n    ")
-                + "\n"
-            ]
-            continue
-        parts += [
-            f"{catalog.target(row.recipe)} on {row.dataset}:\n",
-            catalog.row("claim", "published", "measured", "expected"),
-            "|---|---|---|---|",
-        ]
-        for claim in row.claims:
-            if not claim["holds"]:
-                cells = catalog.published(claim), claims.describe(claim), claim["expected"]
-                parts.append(catalog.row(claim["name"], *cells))
-        parts.append("")
-    found = moved(rows)
-    parts += [
+        *_overview(rows),
+        *(["\n## Not judged\n", *unjudged] if unjudged else []),
+        *(["\n## Failures\n"] if failed(rows) else []),
+        *(line for row in failed(rows) for line in _failure(row)),
         "\n## Drift\n",
         "The mean difference over common seeds, in deviations between seeds; worst first.\n",
+        *_drift(rows),
     ]
-    if not found:
-        parts += ["Nothing moved: every metric is what it was, to the last bit."]
-        return "\n".join(parts) + "\n"
-    parts += [catalog.row("recipe", "data", "metric", "drift"), "|---|---|---|---|"]
-    for row, name, size in found[:SHOWN]:
-        parts.append(catalog.row(catalog.target(row.recipe), row.dataset, name, f"{size:+.2f}"))
-    parts += [f"\n{len(found)} metrics of {sum(len(row.drift) for row in rows)} moved."]
     return "\n".join(parts) + "\n"
+
+
+def _overview(rows: Sequence[Row]) -> list[str]:
+    worst = {row.name: size for row, _, size in reversed(moved(rows))}
+    head = ("recipe", "data", "verdict", "claims that hold", "seeds", "largest drift", "s")
+    lines = [catalog.row(*head), "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        seeds = str(catalog.seeds(row.content)) if row.content else ""
+        cells = (
+            catalog.target(row.recipe),
+            row.dataset,
+            f"**{row.status}**" if row in failed(rows) else row.status,
+            row.held if row.claims else "",
+            f"{seeds} ({row.alone})" if row.alone else seeds,
+            f"{worst.get(row.name, 0.0):.2g}" if row.drift else "",
+            f"{row.seconds:.0f}",
+        )
+        lines.append(catalog.row(*cells))
+    return lines
+
+
+def _failure(row: Row) -> list[str]:
+    if row.status == BROKEN:
+        return [f"{row.name}:\n", *(f"    {line}" for line in row.why.splitlines()), ""]
+    lines = [f"{row.name}:\n", catalog.row("claim", "published", "measured", "expected")]
+    lines += ["|---|---|---|---|"]
+    for claim in row.claims:
+        if not claim["holds"]:
+            cells = catalog.published(claim), claims.describe(claim), claim["expected"]
+            lines.append(catalog.row(claim["name"], *cells))
+    return [*lines, ""]
+
+
+def _drift(rows: Sequence[Row]) -> list[str]:
+    found, compared = moved(rows), sum(len(row.drift) for row in rows)
+    if not found:
+        return [f"Nothing moved: all {compared} metrics are what they were, to the last bit."]
+    lines = [catalog.row("recipe", "data", "metric", "drift"), "|---|---|---|---|"]
+    for row, name, size in found[:SHOWN]:
+        lines.append(catalog.row(catalog.target(row.recipe), row.dataset, name, f"{size:+.2f}"))
+    return [*lines, f"\n{len(found)} metrics of {compared} moved."]
 
 
 def main(arguments: list[str]) -> int:

@@ -20,6 +20,7 @@ import torch
 
 from common import attacks, data, training
 from recipes import adversarial_training, alexnet, augmentation, batch_norm, dropout, overfitting
+from tests.benchmarks.alexnet import torch_net
 from tests.benchmarks.timing import ROUNDS, Clock, rounds, spread
 
 nn, functional = torch.nn, torch.nn.functional
@@ -193,8 +194,8 @@ def normalised_net(split: data.Split) -> Work:
         model = batch_norm.build_model(batch_norm.Config(), arm, 0)
         *hidden, out = [one for one in model.layers if isinstance(one, keras.layers.Dense)]
         weights = [layer.get_weights()[0] for layer in hidden]
-        gammas, betas = [np.ones(100, np.float32) for _ in hidden], [np.zeros(100) for _ in hidden]
-        betas = [beta.astype(np.float32) for beta in betas]
+        gammas = [np.ones(100, np.float32) for _ in hidden]
+        betas = [np.zeros(100, np.float32) for _ in hidden]
         moving = [(np.zeros(100, np.float32), np.ones(100, np.float32)) for _ in hidden]
         w, b = out.get_weights()
 
@@ -330,8 +331,6 @@ def photographs_net() -> Work:
         return timed(fit, model, images, labels, sgd, entropy(), batch, 3)
 
     def pytorch() -> float:
-        from tests.benchmarks.alexnet import torch_net
-
         net = torch_net("cifar")
         x, y = channels_first(images), torch.from_numpy(labels).long()
         net(x[:1])  # makes the lazy layers

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.copying import imported
+
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "attacks": set(),
@@ -37,14 +39,11 @@ ALLOWED = {
 
 def imports(file: Path) -> set[str]:
     """Dotted names of everything that a file imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
+    source = file.read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative imports hide where they point"
-            found |= {f"{node.module}.{name.name}" for name in node.names}
-    return found
+    return imported(source)
 
 
 def own(names: set[str], package: str) -> set[str]:
