@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+LEAST_SEEDS = 3  # with two, the interval is 12.7 standard errors long to each side
 Metric = Callable[[str], np.ndarray]  # "arm/metric" -> (seeds,)
 
 
@@ -78,8 +79,9 @@ class Effect:
         more_than = self.more_than.get(setting) if by_setting else self.more_than
         if more_than is None:
             return {"holds": None, "why": f"not claimed for {setting}"}
-        if measured["n"] < 2:
-            return {"holds": None, "why": "a paired interval needs at least 2 seeds"}
+        if measured["n"] < LEAST_SEEDS:
+            why = f"a paired interval of use needs at least {LEAST_SEEDS} seeds"
+            return {"holds": None, "why": why}
         return {"expected": f"> {more_than:g}", "holds": measured["ci95"][0] > more_than}
 
 

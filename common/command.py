@@ -8,12 +8,14 @@ import io
 import itertools
 import math
 import os
+import re
 import sys
+import textwrap
 import time
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import tensorflow as tf
 import tyro
@@ -34,6 +36,20 @@ from common.experiment import Plan, Recipe
 from common.results import Results, UsageError
 
 HOLDS, FAILS, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# What tyro complains of, as an error message says it here.
+COMPLAINTS = {
+    r"Error parsing (\S+): (?:invalid literal for int|no type matching .*INT).*'(.*)'.*": (
+        r"\1: expected a whole number, received \2"
+    ),
+    r"Error parsing (\S+): could not convert string to float: '(.*)'": (
+        r"\1: expected a number, received \2"
+    ),
+    r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.": (
+        r"\2: expected one of \3; received \1"
+    ),
+    r"Unrecognized options: (.*)": r"expected flags that --help lists, received \1",
+}
 
 
 def unless(metavar: str, default: str) -> Any:
@@ -43,8 +59,9 @@ def unless(metavar: str, default: str) -> Any:
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags that every recipe has; their comments are their help."""
+    """The flags that every recipe has."""
 
+    # The comment of each is its help.
     smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
     paper: bool = False  # the published protocol as written; may take hours
     # how many seeds: 0 to N-1
@@ -59,8 +76,7 @@ class Flags:
     out: Annotated[Path | None, unless("DIR", "results/NAME")] = None
     # number format of the arithmetic: float32, mixed_bfloat16 or mixed_float16
     precision: Annotated[
-        Literal["float32", "mixed_bfloat16", "mixed_float16"] | None,
-        unless("FORMAT", "float32; AlexNet mixed_bfloat16 where the processor has it"),
+        str | None, unless("FORMAT", "float32; AlexNet mixed_bfloat16 where the processor has it")
     ] = None
     # where to train: auto, cpu, gpu, gpu:0,1 or cpu:N (N logical devices, to try replicas)
     devices: Annotated[str, tyro.conf.arg(metavar="DEVICES")] = "auto"
@@ -162,10 +178,12 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     )
     began = time.perf_counter()
     interrupted = False
+    where = f" (running on {loaded.name})" if loaded.train else ""
     try:
         with _progress(console, plan) as on_progress:
             try:
-                report = experiment.carry_out(plan, flags.fresh, on_progress)
+                with _hint(where):
+                    report = experiment.carry_out(plan, flags.fresh, on_progress)
             except KeyboardInterrupt as interrupt:
                 report, interrupted = interrupt.report, True
     except BaseException:
@@ -185,17 +203,17 @@ def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
         raise UsageError("expected --smoke or --paper, received both")
     preset = presets[0] if presets else "default"
     command = dataclasses.make_dataclass(
-        "command", [("flags", Flags), ("knobs", recipe.config)], frozen=True
+        "command", [("common", Flags), ("recipe", recipe.config)], frozen=True
     )
     parsed = parse(
         command,
         arguments,
+        recipe.about,
         prog=_command(recipe),
-        description=recipe.about,
         default=command(Flags(), recipe.knobs(preset)),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
-    return preset, parsed.flags, parsed.knobs
+    return preset, parsed.common, parsed.recipe
 
 
 def _command(recipe: Recipe) -> str:
@@ -204,20 +222,32 @@ def _command(recipe: Recipe) -> str:
     return f"python {recipe.file.name}" if started_as_file else f"python -m recipes.{recipe.name}"
 
 
-def parse(command: type, arguments: list[str], **how: Any) -> Any:
-    """`tyro.cli` whose complaints are one line. Raises UsageError for flags that it refuses."""
-    said = io.StringIO()
+def parse(command: type, arguments: list[str], about: str, config: tuple = (), **how: Any) -> Any:
+    """`tyro.cli` whose complaints are one line, and whose help begins with `about`, wrapped.
+
+    Raises UsageError for flags that it refuses.
+    """
+    if {"-h", "--help"} & set(arguments):
+        width = min(100, Console().width)
+        for part in about.strip().split("\n\n"):  # an indented one is a command
+            print(part if part.startswith(" ") else textwrap.fill(part, width), end="\n\n")
+    stderr = io.StringIO()
+    config = (tyro.conf.FlagCreatePairsOff, *config)
     try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(command, args=arguments, **how)
+        with contextlib.redirect_stderr(stderr):
+            return tyro.cli(command, args=arguments, description=" ", config=config, **how)
     except SystemExit as exit_:
         if not exit_.code:
             raise  # --help
         # Of tyro's box take what it says, up to the rule under which the help of the flag stands.
         # Where the encoding is not UTF-8 the box is of dashes.
-        lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
+        lines = [line.strip("│| ") for line in stderr.getvalue().splitlines()[1:]]
         parts = itertools.groupby(lines, key=lambda line: set(line) <= set("─╰╯-+"))
         reason = next(" ".join(part) for is_rule, part in parts if not is_rule)
+        for pattern, plain in COMPLAINTS.items():
+            if match := re.fullmatch(pattern, reason):
+                said = match.expand(plain).replace("'", "")
+                raise UsageError(said + "nothing" * said.endswith(" ")) from None
         raise UsageError(f"{reason} (--help lists the flags)") from None
 
 
@@ -238,6 +268,9 @@ def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name}: expected a whole number of at least 1, received {value}")
+    if flags.precision not in (None, *PRECISIONS):
+        expected = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
+        raise UsageError(f"--precision: expected {expected}, received {flags.precision}")
     any_photographs = recipe.side and flags.dataset not in data.NAMES
     if flags.dataset is not None and flags.dataset not in recipe.datasets and not any_photographs:
         expected = " or ".join(recipe.datasets) or "none"
@@ -310,8 +343,8 @@ def _precision(recipe: Recipe) -> str:
 def _hint(hint: str):
     try:
         yield
-    except UsageError as error:
-        raise UsageError(f"{error}{hint}") from None
+    except (UsageError, data.DataError) as error:
+        raise type(error)(f"{error}{hint}") from None
 
 
 def _writable(out: Path) -> list[Path]:

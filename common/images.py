@@ -154,7 +154,8 @@ def _grey(picture: Image.Image) -> np.ndarray:
 
 def _folder(root: str | Path | None) -> Source:
     if root is None or not Path(root).is_dir():
-        raise DataError(f"--data-dir: expected a folder of classes, received {root or 'nothing'}")
+        received = f"{root}, which is none" if root else "nothing"
+        raise DataError(f"--data-dir: expected a folder of classes, received {received}")
     root = Path(root)
     test = next((root / name for name in TEST_NAMES if (root / name).is_dir()), None)
     split = test is not None and (root / TRAIN).is_dir()
@@ -176,7 +177,8 @@ def _folder(root: str | Path | None) -> Source:
     for name, own in parts[0].items():
         if not own:
             expected = "pictures (.jpg, .jpeg, .png)" if split else "at least two pictures"
-            raise DataError(f"{root}: expected {expected} in the class {name}, received too few")
+            received = len(files[name])
+            raise DataError(f"{root}: expected {expected} in the class {name}, received {received}")
     labels = {name: label for label, name in enumerate(sorted(files))}
     listed = [
         [(f"{name}/{file.name}", file, labels[name]) for name, own in part.items() for file in own]

@@ -145,7 +145,8 @@ def attack_file(config: Config, out: Path) -> str | None:
         raise UsageError(f"--target: expected with --image, received {config.target} alone")
     saved = out / "conv-net.0.npz"
     if not saved.exists():
-        raise UsageError(f"--image: expected a trained net, no {saved}: run the recipe first")
+        missing = f"--image: expected a trained net in {saved}, received nothing"
+        raise UsageError(f"{missing}: run the recipe without --image first")
     net = build_model("conv", 0)
     net.set_weights(checkpoint.load(saved, SAVED))
     x = unit(images.digit(config.image))[None]

@@ -400,7 +400,7 @@ def main(arguments: list[str]) -> int:
     """The command line; returns the exit code: 0, 1 for a failure, 2 bad usage, 130 interrupted."""
     began, console = time.perf_counter(), Console()
     try:
-        flags = command.parse(Flags, arguments, prog="python -m tools.regress")
+        flags = command.parse(Flags, arguments, __doc__, prog="python -m tools.regress")
         if flags.jobs is not None and flags.jobs < 1:
             raise UsageError(f"--jobs: expected a number of at least 1, received {flags.jobs}")
         rows = regress(flags, console)
