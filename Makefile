@@ -20,9 +20,9 @@ help:
 	@echo 'make regress [RECIPES="..."]      all claims, and what moved since they were recorded'
 	@echo 'make test                         every test, on real data where it is to be had'
 	@echo 'make lint                         ruff: format and rules'
-	@echo 'make bench                        speed beside plain Keras, PyTorch and NumPy'
+	@echo 'make bench [ARGS=--record]        speed beside plain Keras, PyTorch and NumPy (to docs/)'
 	@echo 'make record-NAME [ARGS=--paper]   run one and keep its results in docs/'
-	@echo 'make readme                       write the results table of README.md anew'
+	@echo 'make readme                       write the tables of README.md anew'
 	@echo 'make install-gpu                  TensorFlow with CUDA, for machines with a GPU'
 	@echo 'make clean                        remove .venv and caches (results stay)'
 
@@ -75,7 +75,7 @@ lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check .
 
 bench: $(INSTALLED) $(VENV)/.installed-bench
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks
+	@$(PYTHON) -m tests.benchmarks $(ARGS)
 
 $(VENV)/.installed-bench: requirements-bench.txt $(INSTALLED)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt

@@ -93,16 +93,23 @@ def pgd(
     if step_size is not None and not 0 < step_size < np.inf:
         raise ValueError(f"expected a finite step_size above 0, received {step_size}")
     size = 2.5 * epsilon / steps if step_size is None else step_size
-    start = x if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True)
+    start = x if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True, norm=norm)
     return _attack(model, x, y, epsilon, start, size, steps, targeted, clip, norm)
 
 
 def noise(
-    x: np.ndarray, epsilon: float, seed: int, *, clip: Range = (0, 1), uniform: bool = False
+    x: np.ndarray,
+    epsilon: float,
+    seed: int,
+    *,
+    clip: Range = (0, 1),
+    uniform: bool = False,
+    norm: Norm = "inf",
 ) -> np.ndarray:
     """x with every pixel epsilon up or down by the toss of a coin; `uniform`: by up to epsilon.
 
-    The yardstick of an attack: as large, but blind.
+    The yardstick of an attack: as large, but blind. With norm "2" the whole move is shortened to
+    length epsilon.
     """
     rng = np.random.default_rng(seed)
     if uniform:
@@ -110,7 +117,7 @@ def noise(
     else:
         move = epsilon * (2 * rng.integers(0, 2, x.shape, dtype=np.int8) - 1)
     low, high = (np.asarray(bound, np.float32) for bound in clip)
-    return _within(tf.constant(x), tf.constant(x + move), epsilon, (low, high)).numpy()
+    return _within(tf.constant(x), tf.constant(x + move), epsilon, (low, high), norm).numpy()
 
 
 def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ def load(file: Path, expected: Mapping[str, Any]) -> list[np.ndarray]:
             weights = [stored[f"weight{i}"] for i in range(len(stored.files) - 1)]
     except FileNotFoundError:
         raise UsageError(f"expected a checkpoint in {file}, received nothing") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # An .npy file is read as well, as an array, which is no context manager.
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(
             f"expected a checkpoint in {file}, received a damaged file ({error})"
         ) from None

@@ -131,8 +131,15 @@ def describe(entry: Mapping[str, Any]) -> str:
     if "measured" not in entry:
         return ""
     measured = entry["measured"]
+    mean = _number(measured["mean"], ".4g")
     if measured["n"] == 1:
-        return f"{measured['mean']:.4g}"
+        return mean
     if entry["kind"] == "effect":
-        return "{:.4g} ({:.4g} .. {:.4g})".format(measured["mean"], *measured["ci95"])
-    return f"{measured['mean']:.4g} ± {measured['std']:.2g}"
+        low, high = (_number(end, ".4g") for end in measured["ci95"])
+        return f"{mean} ({low} .. {high})"
+    return f"{mean} ± {_number(measured['std'], '.2g')}"
+
+
+def _number(value: float | None, digits: str) -> str:
+    """A number in words; what is none (a diverged training's) is null in results.json."""
+    return "none" if value is None or np.isnan(value) else format(value, digits)

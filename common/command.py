@@ -7,7 +7,6 @@ import dataclasses
 import io
 import itertools
 import math
-import os
 import re
 import sys
 import textwrap
@@ -31,7 +30,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from common import claims, data, distribution, experiment, results
+from common import claims, data, distribution, experiment, results, workers
 from common.experiment import Plan, Recipe
 from common.results import Results, UsageError
 
@@ -112,6 +111,8 @@ def run(recipe: Recipe, arguments: list[str]) -> int:
     """
     try:
         return _run(recipe, arguments)
+    except SystemExit as end:  # after --help
+        return end.code or HOLDS
     except KeyboardInterrupt:  # before the first run began
         return INTERRUPTED
     except (UsageError, data.DataError) as error:
@@ -126,8 +127,9 @@ def run(recipe: Recipe, arguments: list[str]) -> int:
         )
         return FAILS
     except OSError as error:
-        reason = f"expected to write results, received: {error.strerror} ({error.filename})"
-        return _refuse(recipe, reason)
+        where = f" ({error.filename})" if error.filename else ""
+        reason = f"expected to read data and write results, received: {error.strerror or error}"
+        return _refuse(recipe, reason + where)
 
 
 def _refuse(recipe: Recipe, reason: str) -> int:
@@ -145,7 +147,7 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
         return _replot(recipe, existing, console)
     _check(recipe, flags, config)
     if said := recipe.instead(config, out):
-        console.print(said, highlight=False)
+        console.print(said, highlight=False, markup=False)
         return HOLDS
     distribution.start(flags.devices)
     console.quiet = not distribution.is_chief()
@@ -160,7 +162,7 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     if existing.exists() and not flags.fresh:
         with _hint("; move it away, or replace it with --fresh"):
             results.read_results(existing, recipe.name)
-    config = _on_dataset(recipe, preset, config, loaded.name)
+    config = _parse(recipe, arguments, loaded.name)[2]
     check_knobs(config)
     jobs = _jobs(recipe, flags)
     made = _writable(out) if distribution.is_chief() else []
@@ -185,6 +187,8 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
                 with _hint(where):
                     report = experiment.carry_out(plan, flags.fresh, on_progress)
             except KeyboardInterrupt as interrupt:
+                if not hasattr(interrupt, "report"):  # nothing was begun
+                    raise
                 report, interrupted = interrupt.report, True
     except BaseException:
         _remove_empty(made)
@@ -196,8 +200,8 @@ def _run(recipe: Recipe, arguments: list[str]) -> int:
     return FAILS if report.missing or False in holds else HOLDS
 
 
-def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
-    """Flags and config; the preset's knobs are the defaults that single flags change."""
+def _parse(recipe: Recipe, arguments: list[str], dataset: str = "") -> tuple[str, Flags, Any]:
+    """Preset, flags and config; its knobs on the data set are the defaults that flags change."""
     presets = [name for name in ("smoke", "paper") if f"--{name}" in arguments]
     if len(presets) == 2:
         raise UsageError("expected --smoke or --paper, received both")
@@ -210,7 +214,7 @@ def _parse(recipe: Recipe, arguments: list[str]) -> tuple[str, Flags, Any]:
         arguments,
         recipe.about,
         prog=_command(recipe),
-        default=command(Flags(), recipe.knobs(preset)),
+        default=command(Flags(), recipe.knobs(preset, dataset)),
         config=(tyro.conf.OmitArgPrefixes,),
     )
     return preset, parsed.common, parsed.recipe
@@ -249,17 +253,6 @@ def parse(command: type, arguments: list[str], about: str, config: tuple = (), *
                 said = match.expand(plain).replace("'", "")
                 raise UsageError(said + "nothing" * said.endswith(" ")) from None
         raise UsageError(f"{reason} (--help lists the flags)") from None
-
-
-def _on_dataset(recipe: Recipe, preset: str, config: Any, dataset: str) -> Any:
-    """The knobs that nobody changed take the values that the recipe wants on this data set."""
-    usual, wanted = recipe.knobs(preset), recipe.knobs(preset, dataset)
-    untouched = {
-        knob.name: getattr(wanted, knob.name)
-        for knob in dataclasses.fields(config)
-        if getattr(config, knob.name) == getattr(usual, knob.name)
-    }
-    return dataclasses.replace(config, **untouched)
 
 
 def _check(recipe: Recipe, flags: Flags, config: Any) -> None:
@@ -304,8 +297,9 @@ def check_knobs(config: Any) -> None:
             if isinstance(note, MultipleOf) and getattr(config, knob.name) % getattr(
                 config, note.knob
             ):
+                flag = knob.name.replace("_", "-")
                 raise UsageError(
-                    f"--{knob.name}: expected a multiple of --{note.knob} "
+                    f"--{flag}: expected a multiple of --{note.knob.replace('_', '-')} "
                     f"({getattr(config, note.knob)}), received {getattr(config, knob.name)}"
                 )
 
@@ -331,8 +325,8 @@ def _jobs(recipe: Recipe, flags: Flags) -> int:
 
 def usual_jobs(devices: str = "auto") -> int:
     """One process a core; one on a GPU, which does not share well."""
-    on_gpu = devices != "cpu" and tf.config.list_physical_devices("GPU")
-    return 1 if on_gpu else os.cpu_count() or 1
+    on_gpu = not devices.startswith("cpu") and tf.config.list_physical_devices("GPU")
+    return 1 if on_gpu else workers.cores()
 
 
 def _precision(recipe: Recipe) -> str:
@@ -381,7 +375,7 @@ def _replot(recipe: Recipe, file: Path, console: Console) -> int:
         raise UsageError(
             f"expected all arms in {file}, received {', '.join(found.content['arms']) or 'none'}"
         )
-    console.print(f"figure   {picture}", highlight=False)
+    _say(console, f"figure   {picture}")
     return HOLDS
 
 
@@ -430,15 +424,20 @@ def _tell(report: experiment.Report, plan: Plan, console: Console, seconds: floa
         for why in dict.fromkeys(unjudged):
             console.print(f"{unjudged.count(why)} not judged: {why}", highlight=False)
         picture = plan.out / f"{plan.recipe.name}.png"
-        console.print(f"results  {plan.out / 'results.json'}", highlight=False)
+        _say(console, f"results  {plan.out / 'results.json'}")
         if picture.exists():
-            console.print(f"figure   {picture}", highlight=False)
+            _say(console, f"figure   {picture}")
     for (arm, seed), why in report.missing.items():
-        console.print(f"[bold]missing: {arm}, seed {seed}: {why}[/]", highlight=False)
+        _say(console, f"missing: {arm}, seed {seed}: {why}")
     if report.missing:
         console.print("What is finished is kept; the same command trains the rest.")
     kept = f", {report.kept} of {len(plan.runs)} runs kept from before" if report.kept else ""
     console.print(f"time     {seconds:.0f} s{kept}", highlight=False)
+
+
+def _say(console: Console, line: str) -> None:
+    """A line as it is: a path may hold what rich takes for markup."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def claims_table(found: Results) -> Table:

@@ -237,23 +237,41 @@ def find(
 
 
 def _version_folder(root: Path, name: str, label: str) -> Path | None:
-    """ROOT/NAME/VERSION of the highest version there, None if there is none."""
+    """ROOT/NAME/VERSION of the highest version there, None if there is none.
+
+    ROOT/NAME/CONFIG/VERSION for a data set that comes in several configurations, if one is there.
+    """
     try:
-        versions = [
-            child
-            for child in (root / name).iterdir()
-            if re.fullmatch(r"\d+\.\d+\.\d+", child.name)
-            and (child / "dataset_info.json").is_file()
-        ]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        if not (children := _folders(root / name)):
+            return None
+        versions = [child for child in children if _is_version(child)]
+        configs = [child for child in children if any(map(_is_version, _folders(child)))]
     except OSError as error:
         raise DataError(
             f"{label}: expected a readable folder {root / name}, received: {error.strerror}"
         ) from None
+    if not versions and len(configs) > 1:
+        known = ", ".join(f"{name}/{config.name}" for config in sorted(configs))
+        raise DataError(f"{label}: expected one of {known}; received {name}")
+    if not versions and configs:
+        return _version_folder(root / name, configs[0].name, label)
     return max(
         versions, key=lambda child: [int(part) for part in child.name.split(".")], default=None
     )
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in one, none where it is not there. Raises OSError for an unreadable one."""
+    try:
+        return [child for child in folder.iterdir() if child.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_version(folder: Path) -> bool:
+    """Whether TensorFlow Datasets prepared a data set there."""
+    named = re.fullmatch(r"\d+\.\d+\.\d+", folder.name)
+    return bool(named) and (folder / "dataset_info.json").is_file()
 
 
 def _describe(path: Path) -> str:
@@ -374,11 +392,21 @@ def _download(name: str, root: Path, notices: list[str]) -> bool:
     Both steps run in processes of their own, because neither name look-ups nor the library's own
     download can be bounded in time from inside.
     """
-    probe = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method='HEAD'))"
-    prepare = (
-        "import sys, tensorflow_datasets as tfds; "
-        "tfds.builder(sys.argv[1], data_dir=sys.argv[2], try_gcs=False).download_and_prepare()"
-    )
+    probe = """
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"))
+except urllib.error.HTTPError:
+    pass  # somebody answered
+"""
+    prepare = """
+import sys, tensorflow_datasets as tfds
+try:
+    builder = tfds.builder(sys.argv[1], data_dir=sys.argv[2], try_gcs=False)
+    builder.download_and_prepare()
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}")
+"""
     steps = [
         (
             "no network",

@@ -44,6 +44,7 @@ from common import (
 from common.results import Results
 
 HERE = Path(__file__).parent
+SHOWING = {"claims", "command", "experiment", "figures", "results"}  # modules no number depends on
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
 
 
@@ -90,35 +91,45 @@ class _Progress(keras.callbacks.Callback):
             self._report((self._part - 1 + (epoch + 1) / self.params["epochs"]) / self._of)
 
 
+def _parses(cell: str) -> bool:
+    """Whether a notebook's cell is Python; a mistyped one stays in the history."""
+    try:
+        ast.parse(cell)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _split(config: Any, n: int) -> tuple[int, int]:
+    """As most recipes split n training images: by their knobs `n_train` and `n_validation`."""
+    return min(getattr(config, "n_train", 0) or n, n), getattr(config, "n_validation", 0)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """One technique: the variants compared, how to train one, and what is claimed of the results.
+    """One technique: the variants compared, how to train one, and what is claimed of them."""
 
-    `train(run, arm)` trains one arm on one seed; it and `config` must be importable by name. `plot`
-    draws from the results alone. `smoke` and `paper` are the knobs that those presets change; `on`
-    those that change on a data set, by its name. `usual(config)` names the data set for who names
-    none; by default it is the first of `datasets`. With `side` any other data set of photographs
-    may be named too, and `folder`: they are cut to squares of `side(config)` pixels. With `half` it
-    trains in mixed_bfloat16 where the processor computes in it, unless told otherwise.
-    `applies(arm, preset, data set)` says which arms are trained there, if not all. `instead(config,
-    out)` does something else than to train where the knobs ask for it, and says in a line what.
-    """
-
-    about: str
-    config: type
+    about: str  # the docstring of its module
+    config: type  # of the knobs; importable by name, as `train`
     arms: Mapping[str, Mapping[str, Any]]
-    train: Callable[[Run, Mapping[str, Any]], Outcome]
+    train: Callable[[Run, Mapping[str, Any]], Outcome]  # one arm on one seed
     claims: Sequence[claims.Claim]
-    plot: Callable[[Results], Figure]
-    smoke: Mapping[str, Any]
-    paper: Mapping[str, Any]
+    plot: Callable[[Results], Figure]  # from the results alone
+    smoke: Mapping[str, Any]  # the knobs that --smoke changes
+    paper: Mapping[str, Any]  # those that --paper does
+    # Those that change on a data set, by its name.
     on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: int = 3
-    datasets: tuple[str, ...] = ("mnist", "digits")
-    usual: Callable[[Any], str] | None = None
+    datasets: tuple[str, ...] = ("mnist", "digits")  # the first is used unless another is named
+    usual: Callable[[Any], str] | None = None  # config -> the data set used instead of the first
+    # config -> pixels; then any data set of photographs may be named, cut to squares of that side.
     side: Callable[[Any], int] | None = None
-    half: bool = False
+    half: bool = False  # trains in mixed_bfloat16 where the processor computes in it
+    # (arm, preset, data set) -> whether the arm is trained there.
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
+    # (config, n) -> how many of n training images are trained on, and how many validate.
+    split: Callable[[Any, int], tuple[int, int]] = _split
+    # Does something else than to train where the knobs ask for it, and says in a line what.
     instead: Callable[[Any, Path], str | None] = lambda config, out: None
     jobs: int | None = None  # None: as many as cores; 1 for nets that use all cores by themselves
 
@@ -140,9 +151,11 @@ class Recipe:
     @property
     def source(self) -> str:
         """The recipe's code; that of all cells run so far if it is a notebook."""
-        if self.in_notebook:
-            return "\n".join(self.module.get_ipython().history_manager.input_hist_parsed)
-        return self.file.read_text()
+        if not self.in_notebook:
+            return self.file.read_text()
+        return "\n".join(
+            filter(_parses, self.module.get_ipython().history_manager.input_hist_parsed)
+        )
 
     @property
     def name(self) -> str:
@@ -198,7 +211,7 @@ class Plan:
         Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
         """
         tree = ast.parse(self.recipe.source)
-        computing = {"training", "data"} | (_imported(tree) & {"layers", "attacks"})
+        computing = {"training", "data"} | (_imported(tree) - SHOWING)
         library = [(HERE / f"{name}.py").read_text() for name in sorted(computing)]
         depends_on = {
             "schema": results.SCHEMA,
@@ -214,10 +227,11 @@ class Plan:
             "versions": results.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # rounds otherwise
             "recipe": _what_trains(tree),
-            "library": [ast.dump(ast.parse(source)) for source in library],
+            "library": [_code(ast.parse(source)) for source in library],
         }
-        if distribution.replicas() > 1:  # they round otherwise
-            depends_on["devices"] = distribution.describe()
+        if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # round otherwise
+            depends_on["devices"] = distribution.describe(), results.hardware()
+            depends_on["replicas"] = _code(ast.parse((HERE / "distribution.py").read_text()))
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
 
@@ -248,7 +262,8 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
         OSError: results could not be written.
     """
     began = time.perf_counter()
-    distribution.agree("key of code, knobs, data and versions", plan.folder.name)
+    planned = f"{plan.folder.name} of {plan.seeds} seeds"
+    distribution.agree("key of code, knobs, data and versions", planned)
     if fresh and distribution.is_chief():
         shutil.rmtree(plan.folder, ignore_errors=True)
     found = {run: None if fresh else _finished(plan.file(*run)) for run in plan.runs}
@@ -258,7 +273,7 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
     for run, outcome in finished.items():
         on_progress(run, 1.0)
         # The time in results.json is that of the whole experiment, not of its last command.
-        began -= outcome.get("seconds", 0) / plan.jobs
+        began -= outcome.get("seconds", 0) / min(plan.jobs, len(plan.runs))
 
     def keep(run: tuple[str, int], outcome: dict) -> None:
         if distribution.is_chief():
@@ -289,10 +304,10 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Any, float], None]
         for error in outcomes.errors.values():
             raise error
         missing = outcomes.deaths
+        return _conclude(plan, finished, missing, kept, time.perf_counter() - began)
     except KeyboardInterrupt as interrupt:
         interrupt.report = _conclude(plan, finished, {}, kept, time.perf_counter() - began)
         raise
-    return _conclude(plan, finished, missing, kept, time.perf_counter() - began)
 
 
 def _conclude(plan: Plan, finished: dict, deaths: Mapping, kept: int, seconds: float) -> Report:
@@ -304,10 +319,13 @@ def _conclude(plan: Plan, finished: dict, deaths: Mapping, kept: int, seconds: f
         return Report(found, kept, missing)
     results.write_whole(plan.out / "results.json", results.encode(found.content))
     for run, outcome in finished.items():
-        if outcome.get("checkpoint"):
-            kept_in = plan.file(*run).with_suffix(".npz")
+        kept_in = plan.file(*run).with_suffix(".npz")
+        # A smoke run's weights never take the place of a trained net's.
+        trained_before = plan.preset == "smoke" and (plan.out / kept_in.name).exists()
+        if outcome.get("checkpoint") and not trained_before:
             results.write_whole(plan.out / kept_in.name, kept_in.read_bytes())
-    draw(plan.recipe, found, plan.out)
+    if draw(plan.recipe, found, plan.out) is None:  # nor does an older figure stand for these
+        (plan.out / f"{plan.recipe.name}.png").unlink(missing_ok=True)
     return Report(found, kept, missing)
 
 
@@ -339,19 +357,25 @@ class Start:
 
 def _imported(tree: ast.Module) -> set[str]:
     """The modules of `common` that a recipe imports, or from which it imports something."""
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    modules = {node.module.removeprefix("common.") for node in found}
-    return modules | {name.name for node in found if node.module == "common" for name in node.names}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    inner = {name.split(".")[1] for name in found if name.startswith("common.")}
+    return {name for name in inner if (HERE / f"{name}.py").exists()}
 
 
 def _what_trains(tree: ast.Module) -> str:
     """The code of a recipe that its numbers depend on: `train` and what that uses.
 
-    To edit a claim, a figure or a comment is not to train anew.
+    To edit a claim, a figure, a docstring or a comment is not to train anew.
     """
     defined: dict[str, ast.stmt] = {}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         names = [part.id for target in targets for part in ast.walk(target) if hasattr(part, "id")]
         defined |= dict.fromkeys([*names, *([node.name] if hasattr(node, "name") else [])], node)
     reached, waiting = set(), {"Config", "ARMS", "train"} & defined.keys()
@@ -360,7 +384,17 @@ def _what_trains(tree: ast.Module) -> str:
         reached.add(name)
         used = {part.id for part in ast.walk(defined[name]) if isinstance(part, ast.Name)}
         waiting |= (used & defined.keys()) - reached
-    return "\n".join(ast.dump(defined[name]) for name in sorted(reached))
+    return "\n".join(_code(defined[name]) for name in sorted(reached))
+
+
+def _code(tree: ast.AST) -> str:
+    """What a piece of source does: without its docstrings and comments."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
+            body[0] = ast.Pass()
+    return ast.dump(tree)
 
 
 def load(
@@ -380,7 +414,10 @@ def _train(task: tuple, report: workers.Report) -> dict:
     train, arm, config, seed, request, sha256, file = task
     loaded = _load(*request)
     if loaded.sha256 != sha256:
-        raise data.DataError(f"{loaded.name} changed while the experiment ran")
+        raise data.DataError(
+            f"expected {loaded.name} with checksum {sha256[:12]}, received "
+            f"{loaded.sha256[:12]}: it changed while the experiment ran"
+        )
     began = time.perf_counter()
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
     with training.resumable(_unfinished(file)), distribution.scope():
@@ -438,6 +475,7 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
             },
         }
     n_train, n_test = len(plan.data.train), len(plan.data.test)
+    n_trained, n_validation = plan.recipe.split(plan.config, n_train)
     content = {
         "schema": results.SCHEMA,
         "recipe": plan.recipe.name,
@@ -451,8 +489,8 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
             "name": plan.data.name,
             "source": plan.data.source,
             "sha256": plan.data.sha256,
-            "n_train": min(getattr(plan.config, "n_train", 0) or n_train, n_train),
-            "n_validation": getattr(plan.config, "n_validation", 0),
+            "n_train": n_trained,
+            "n_validation": n_validation,
             "n_test": min(getattr(plan.config, "n_test", 0) or n_test, n_test),
         },
         "arms": arms,
@@ -470,22 +508,30 @@ def _content(plan: Plan, finished: Mapping, missing: Mapping, seconds: float) ->
         why_not = "a smoke run shows nothing"
     elif plan.config != plan.recipe.knobs(plan.preset, plan.data.name):
         why_not = "the knobs differ from the preset's"
-    metric = Results(content).metric
-    setting = plan.data.name + (" --paper" if plan.preset == "paper" else "")
     if missing:  # an arm may be absent altogether
         content["claims"] = [
             {
                 "name": claim.name,
                 "kind": claim.kind,
                 "source": claim.source,
+                "published": claim.published,
                 "holds": None,
                 "why": why_not,
             }
             for claim in plan.recipe.claims
         ]
     else:
-        applies = plan.data.name in ("none", *plan.recipe.datasets[:1])
-        content["claims"] = [
-            claims.judge(claim, metric, setting, why_not, applies) for claim in plan.recipe.claims
-        ]
+        content["claims"] = judge(plan.recipe, content, why_not)
     return content
+
+
+def judge(recipe: Recipe, content: Mapping[str, Any], why_not: str | None = None) -> list[dict]:
+    """The recipe's claims, judged by results that hold all its arms: `claims` of results.json.
+
+    With `why_not` they are left unjudged for that reason.
+    """
+    name = content["dataset"]["name"]
+    setting = name + (" --paper" if content["preset"] == "paper" else "")
+    applies = name in ("none", *recipe.datasets[:1])
+    metric = Results(content).metric
+    return [claims.judge(claim, metric, setting, why_not, applies) for claim in recipe.claims]

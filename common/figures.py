@@ -128,13 +128,15 @@ def triptychs(
     """Pictures (n, H, W[, 3]) in [0, 1] in rows: before, what is added, and after.
 
     The change is shown around grey, `strength` times as strong. What is `said` of the first and of
-    the last of each row stands beside it.
+    the last of each row stands beside it: (left, right), one pair a row.
     """
+    axes.set_axis_off()
+    if len(before) == 0:
+        return
     change = np.clip(0.5 + strength * (after - before) / 2, 0, 1)
     rows = np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:])
     picture = grid(rows, 3)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
-    axes.set_axis_off()
     height, width = picture.shape[:2]
     for i, (first, last) in enumerate(said):
         middle = (i + 0.5) * height / len(said)

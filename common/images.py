@@ -166,6 +166,8 @@ def _folder(root: str | Path | None) -> Source:
         )
     if split:
         tested = _by_class(test)
+        if not any(tested.values()):
+            raise DataError(f"{test}: expected pictures (.jpg, .jpeg, .png), received none")
         if unknown := sorted(set(tested) - set(files)):
             raise DataError(f"{test}: expected the classes of {TRAIN}, received {_some(unknown)}")
         parts = files, tested
@@ -274,7 +276,11 @@ def _write(cached: Path, source: Source, side: int) -> None:
                 f"{_some(broken)}"
             )
         if empty := sorted(set(range(source.classes)) - set(labels["train"])):
-            raise DataError(f"expected readable pictures in each class, none in number {empty[0]}")
+            raise DataError(
+                f"expected readable pictures in each class, received none in number {empty[0]}"
+            )
+        if not labels["test"]:
+            raise DataError("expected readable test pictures, received none")
         about = {"labels": labels, "broken": broken, "sha256": digest.hexdigest()}
         (made / "about.json").write_text(json.dumps(about))
         shutil.rmtree(cached, ignore_errors=True)

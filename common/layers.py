@@ -89,7 +89,7 @@ class Crop(keras.layers.Layer):
             the part.
         colour: vectors (3, 3) in rows, `pca_colours`; each image is shifted along them by normal
             draws of deviation `strength`. None: no change of colour.
-        strength: .1 in the paper.
+        strength: deviation of those draws; .1 in the paper.
         random: whether training is different at all.
         seed: of the draws.
 
@@ -120,6 +120,16 @@ class Crop(keras.layers.Layer):
                 f"expected images of at least {size} x {size} with their margin, "
                 f"received {height} x {width}"
             )
+
+    def get_config(self) -> dict:
+        """The arguments, so that a saved model can be loaded."""
+        arrays = {"mean": self.mean.tolist(), "colour": self.colour}
+        if self.colour is not None:
+            arrays["colour"] = self.colour.tolist()
+        own = {
+            name: getattr(self, name) for name in ("size", "margin", "strength", "random", "seed")
+        }
+        return super().get_config() | own | arrays
 
     def call(self, images, training=False):
         """(B, H, W, 3) in [0, 1] -> (B, size, size, 3)."""

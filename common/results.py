@@ -48,9 +48,15 @@ class Results:
         return f"{topic} ({dataset}, {seeds} seed{'s' * (seeds > 1)})"
 
     def metric(self, name: str) -> np.ndarray:
-        """`arm/metric` -> one value a seed, (seeds,)."""
+        """`arm/metric` -> one value a seed, (seeds,).
+
+        Raises KeyError for an arm that was not trained, ValueError for a metric that it has not.
+        """
         arm, _, metric = name.partition("/")
-        return _array(self.content["arms"][arm]["metrics"][metric])
+        measured = self.content["arms"][arm]["metrics"]
+        if metric not in measured:
+            raise ValueError(f"expected one of {', '.join(measured)} of {arm}, received {metric}")
+        return _array(measured[metric])
 
     def history(self, name: str) -> np.ndarray:
         """`arm/series` -> (seeds, epochs); a series cut short by early stopping ends in NaN."""
@@ -128,12 +134,19 @@ def computes_in_bfloat16() -> bool:
 
 
 def commit() -> str | None:
-    """The commit of this repository, `-dirty` if files differ from it, None outside one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
+    """The commit of this repository, None outside one; `-dirty` if files of it differ, but for the
+    documents, which a recorded run changes."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
         here = Path(__file__).parent
-        found = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-        return found.stdout.strip()
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
+
+    with contextlib.suppress(OSError):
+        head = git("rev-parse", "--short=12", "HEAD")
+        if head.returncode == 0:
+            documents = ":(exclude,top)docs", ":(exclude,top)README.md"
+            differs = git("diff", "--quiet", "HEAD", "--", ":/", *documents).returncode
+            return head.stdout.strip() + "-dirty" * bool(differs)
     return None
 
 

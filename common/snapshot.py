@@ -1,6 +1,6 @@
 """The state of a training in a file, so that who goes on from it ends with the same bits.
 
-A state is the values of variables (weights, optimizer, seed generators, metrics) and whatever
+A state is the values of variables (weights, the optimizer's, seed generators) and whatever
 callbacks remember. Its file begins with a line of JSON, goes on with the bytes of the arrays, and
 ends with a SHA-256 of all that. It is written whole, beside its predecessor; a file that is torn or
 has a flipped bit is noticed, and the predecessor read instead.
@@ -12,8 +12,9 @@ import hashlib
 import itertools
 import json
 import os
+import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,11 @@ def remembered(callback: keras.callbacks.Callback) -> dict[str, Any]:
 
 
 def _is_mere_function(value: Any) -> bool:
-    """A function that remembers nothing."""
-    bound = getattr(value, "__self__", None)
-    return isinstance(value, Callable) and not (getattr(value, "__closure__", None) or bound)
+    """A function that remembers nothing: neither bound to an object nor a closure."""
+    if isinstance(value, types.BuiltinFunctionType):
+        return isinstance(value.__self__, types.ModuleType | None)
+    functions = types.FunctionType, type, np.ufunc
+    return isinstance(value, functions) and not getattr(value, "__closure__", None)
 
 
 def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:

@@ -38,9 +38,9 @@ from common import distribution, snapshot
 EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
 CHUNK_BYTES = 2**27  # of a mapped array in memory at once; two such chunks are
 SAVE_SECONDS = 5.0  # of training at least between two checkpoints
+SAVE_SHARE = 0.04  # of the time at most is spent on checkpoints
 READ_TO_KNOW = 100  # examples of a mapped array that tell it from others
 NEVER = 2**31 - 1  # more epochs than there are
-SAVE_SHARE = 0.04  # of the time at most is spent on them
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -284,6 +284,8 @@ def _keeper(model, callbacks, x, y, size, epochs, batch_size, seed, watched) -> 
         (size, epochs, batch_size, seed, list(watched)),
         model.optimizer.get_config() | {"name": None},  # Keras counts up names within a process
         [type(callback).__name__ for callback in callbacks],
+        [type(layer).__name__ for layer in model.layers],
+        getattr(model.loss, "name", None) or getattr(model.loss, "__name__", str(model.loss)),
     ]
     digest.update(json.dumps(about, sort_keys=True, default=str).encode())
     return _Keeper(_RESUME_IN[-1] / f"{digest.hexdigest()[:16]}.state", model, callbacks)

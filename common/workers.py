@@ -24,6 +24,13 @@ class Outcomes:
     deaths: dict[Hashable, str] = field(default_factory=dict)
 
 
+def cores() -> int:
+    """Of the processor, those that this process may use, as Slurm and containers limit them."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run(
     tasks: Mapping[Hashable, Any],
     work: Callable[[Any, Report], Any],
@@ -47,7 +54,7 @@ def run(
     Raises:
         KeyboardInterrupt: after the processes are gone; results until then have been handed over.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, cores() // jobs)
     outcomes = Outcomes()
     if jobs == 1:
         start(threads)
@@ -80,6 +87,7 @@ def _run_in_processes(tasks, how, jobs, on_progress, on_result, outcomes) -> Non
         else:
             connection.close()  # tells the process to end
 
+    done = False
     try:
         for _ in range(min(jobs, len(tasks))):
             ours, theirs = context.Pipe()
@@ -109,9 +117,10 @@ def _run_in_processes(tasks, how, jobs, on_progress, on_result, outcomes) -> Non
                 else:
                     outcomes.errors[key] = value
                 hand_out(connection, process)
+        done = True
     finally:
         for process in processes:
-            if busy:  # interrupted
+            if not done:  # interrupted, or a result could not be taken
                 process.terminate()
             process.join()
 

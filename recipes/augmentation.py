@@ -5,11 +5,10 @@ MNIST error of a dense net (%) 1.6 without, 1.1 with affine, 0.7 with elastic di
 about 4, alpha about 34). Nielsen, Neural Networks and Deep Learning (2015), chapter 6: shifts by
 one pixel lift a conv net from 99.23 to 99.37 %.
 
-Differs from the source: few images and small nets, where the effect is larger; --paper shows them
-ten times as many images, and the conv net 10,000 different ones too. Every distortion is a field of
-displacements through which the image is sampled once, bilinearly, in the compiled step. Keras's own
-layers would sample, and blur, it once for each of rotation, scale, shear and shift, and their
-elastic layer has other parameters.
+Differs from the source: few images and small nets, where the effect is larger; --paper trains on
+ten times as many images in all, and the conv net on 10,000 different ones too. A distortion is a
+field of displacements along which the image is sampled once, bilinearly. Keras's layers sample, and
+blur, it once each for rotation, scale, shear and shift; their elastic one has other parameters.
 
     make recipe-augmentation          about five minutes on 2 cores
 """
@@ -29,7 +28,7 @@ from common.experiment import Outcome, Recipe, Run
 from common.results import Results
 from common.training import fit
 
-SIMARD = "Simard et al. 2003"
+SIMARD, NIELSEN = "Simard et al. 2003", "Nielsen 2015, 6"
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,13 @@ class Config:
     turn: Annotated[float, AtLeast(0)] = 10.0  # affine: largest rotation and shear (degrees)
     scale: Annotated[float, AtLeast(0, below=1)] = 0.1  # affine: largest change of size (share)
     shift: Annotated[float, AtLeast(0)] = 1.0  # affine: largest shift in each direction (pixels)
-    sigma: float = 4.0  # elastic: how far displacements hang together (pixels)
+    sigma: float = 4.0  # elastic: width of the Gaussian that smooths the displacements (pixels)
     alpha: Annotated[float, AtLeast(0)] = 34.0  # elastic: strength of the displacements
     images_seen: int = 80_000  # images shown to a dense net, however few are different
     batch_size: int = 20  # images in a mini-batch
 
 
-MEASURED = 5  # times that the test images are asked in the course of a training
+MEASURED = 5  # evaluations on the test images; the last ends the training if 5 divides its epochs
 KINDS = ("none", "shifts", "affine", "elastic")
 ARMS = {
     f"{net} {n} {kind}": {"net": net, "n": n, "kind": kind}
@@ -56,9 +55,8 @@ ARMS = {
 
 def applies(arm: dict, preset: str, dataset: str) -> bool:
     """On digits there are no 10,000 images, and a conv net takes long with them: only --paper."""
-    return arm["n"] == 1_000 or (
-        dataset == "mnist" and (arm["net"] == "dense" or preset == "paper")
-    )
+    trained = arm["net"] == "dense" or preset == "paper"
+    return arm["n"] == 1_000 or (dataset == "mnist" and trained)
 
 
 def displacements(kind: str, config: Config, n: int, seed: keras.random.SeedGenerator):
@@ -163,8 +161,8 @@ def train(run: Run, arm: dict) -> Outcome:
 NETS = ("dense 1000", "conv 1000")
 BANDS = {  # mean errors over 4 seeds in the order of KINDS, and three of their widest deviation
     "dense 1000": {
-        "mnist": ((10.84, 7.62, 5.88, 4.50), 1.5),
-        "digits": ((7.85, 6.65, 6.10, 4.10), 2.5),
+        "mnist": ((10.84, 7.62, 5.88, 4.5), 1.5),
+        "digits": ((7.85, 6.65, 6.1, 4.1), 2.5),
     },
     "conv 1000": {
         "mnist": ((5.87, 4.85, 4.51, 3.62), 2.1),
@@ -175,42 +173,39 @@ BANDS = {  # mean errors over 4 seeds in the order of KINDS, and three of their 
 
 
 def lower(net: str, kind: str, than: str) -> Effect:
-    # With 500 test images of digits, four seeds can tell the elastic distortion only.
+    # Digits tell the elastic one only. Conv shifts on MNIST, .94 (.0001 .. 1.88): too close to 0.
     where = {"mnist": 0, "digits": 0} if kind == "elastic" else {"mnist": 0}
+    where = {} if (net, kind) == ("conv 1000", "shifts") else where
     arms = f"{net} {than}/error", f"{net} {kind}/error"
-    return Effect(f"{net}: {kind} beats {than} (points)", *arms, SIMARD, where)
+    source = NIELSEN if kind == "shifts" else SIMARD
+    return Effect(f"{net}: {kind} beats {than} (points)", *arms, source, where)
+
+
+def band(net: str, kind: str) -> Band:
+    arm, i = f"{net} {kind}", KINDS.index(kind)
+    bands = {data: (mean[i] - width, mean[i] + width) for data, (mean, width) in BANDS[net].items()}
+    return Band(f"{arm}: error (%)", f"{arm}/error", bands, "own runs")
 
 
 CLAIMS = (
     *(lower(net, kind, "none") for net in NETS for kind in KINDS[1:]),
     *(lower(net, "elastic", "affine") for net in NETS),
-    *(
-        Band(
-            f"{net} {kind}: error (%)",
-            f"{net} {kind}/error",
-            {data: (mean[i] - width, mean[i] + width) for data, (mean, width) in found.items()},
-            "own measurement",
-        )
-        for net, found in BANDS.items()
-        for i, kind in enumerate(KINDS)
-    ),
+    *(band(net, kind) for net in BANDS for kind in KINDS),
 )
 
 
 def plot(results: Results):
     figure, axes = figures.panels(results.titled("Augmentation: 1,000 images"), 1, 3)
     for panel, net in zip(axes[0], NETS, strict=False):
-        title = f"{net.split()[0]} net"
-        figures.label(panel, title, "share of the training (%)", "test error (%)")
+        figures.label(panel, f"{net.split()[0]} net", "share of the training (%)", "test error (%)")
         for color, kind in zip(figures.COLORS, KINDS, strict=False):
             curve = results.history(f"{net} {kind}/error")
             shares = 100 * np.arange(1, curve.shape[1] + 1) / curve.shape[1]
             figures.curve(panel, curve, kind, color, shares)
         panel.set_ylim(0, 1.6 * results.metric(f"{net} none/error").mean())
     figures.legend(axes[0, 0])
-    rows = [results.history(f"{net} {kind}/pictures")[0].reshape(5, 28, 28) for kind in KINDS]
-    sheet = np.concatenate([np.concatenate(list(row)) for row in rows], axis=1)
-    axes[0, 2].imshow(sheet, cmap="gray_r")
+    draws = [results.history(f"{NETS[-1]} {kind}/pictures")[0].reshape(-1, 28) for kind in KINDS]
+    axes[0, 2].imshow(np.concatenate(draws, axis=1), cmap="gray_r")
     figures.label(axes[0, 2], "one image, five draws of each", "", "")
     axes[0, 2].set_xticks(14 + 28 * np.arange(len(KINDS)), KINDS)
     axes[0, 2].set_yticks([])

@@ -4,8 +4,8 @@ Source: Ioffe & Szegedy, Batch Normalization (ICML 2015): algorithm 1 (a mini-ba
 the gradients of section 3, and algorithm 2, lines 10 and 11: at prediction time the layer is
 linear, y = g / sqrt(v + eps) * x + (b - g m / sqrt(v + eps)), and so part of the layer before it.
 
-Differs from the source: it proves this on paper; here Keras's layer is held against the written
-algorithm and gradients, and trained nets, dense and convolutional, against their folded copies.
+Differs from the source: the paper proves this; here Keras's layer is compared with the written
+algorithm and gradients, and trained nets, dense and convolutional, with their folded copies.
 
     make recipe-batch-norm-folding          half a minute on 2 cores
 """
@@ -23,7 +23,7 @@ from common.experiment import Outcome, Recipe, Run
 from common.results import Results
 from common.training import fit
 
-PAPER = "Ioffe & Szegedy 2015"
+SOURCE, MOST = "Ioffe & Szegedy 2015", "largest relative difference of Keras's"
 SHARES = np.linspace(0, 1, 101)  # of the test images
 
 
@@ -65,12 +65,8 @@ def fold(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of one layer that predicts what a layer followed by its BN predicts.
 
-    Args:
-        layer: a linear Dense (n_in, n_out) or convolution (..., n_in, n_out), with bias or without.
-        norm: the BatchNormalization that takes its outputs.
-
-    Raises:
-        ValueError: another kind of layer, or one with an activation before the normalisation.
+    The layer is a linear Dense (n_in, n_out) or convolution (..., n_in, n_out), with bias or
+    without; ValueError for any other, and for one with an activation before the normalisation.
     """
     linear = getattr(layer, "activation", None) is keras.activations.linear
     kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -116,10 +112,10 @@ def backward(x, gamma, dy, epsilon):
 
 
 def layer_errors(norm: keras.layers.BatchNormalization, x: np.ndarray, dy: np.ndarray):
-    """Largest differences of Keras's layer in training mode, in outputs and in gradients.
+    """Largest relative differences of Keras's layer in training mode from the source's formulas.
 
-    x and dy (..., channels): what enters the layer, and the dE/dy that comes back to it. Relative
-    to the largest value of each.
+    Of the output from algorithm 1, and of the gradients from section 3, each relative to its
+    largest value. x and dy (..., channels): what enters the layer, and the dE/dy that comes back.
     """
     variables = [norm.gamma, norm.beta]
     with tf.GradientTape() as tape:
@@ -181,14 +177,14 @@ def train(run: Run, arm: dict) -> Outcome:
 
 
 def within(name: str, metric: str, most: float) -> Band:
-    return Band(name, metric, dict.fromkeys(("mnist", "digits"), (0, most)), PAPER)
+    return Band(name, metric, dict.fromkeys(("mnist", "digits"), (0, most)), SOURCE)
 
 
 def claims(arm: str, mnist: tuple[float, float], digits: tuple[float, float]) -> list[Band]:
     bands = {"mnist": mnist, "digits": digits}
     return [
-        within(f"{arm}: largest error of the output", f"{arm}/output_error", 1e-5),
-        within(f"{arm}: largest error of the gradients", f"{arm}/gradient_error", 1e-4),
+        within(f"{arm}: {MOST} output from algorithm 1", f"{arm}/output_error", 1e-5),
+        within(f"{arm}: {MOST} gradients from section 3", f"{arm}/gradient_error", 1e-4),
         within(f"{arm}: folded logits differ by at most", f"{arm}/fold_error", 1e-5),
         Band(f"{arm}: test accuracy, folded (%)", f"{arm}/folded_accuracy", bands, "own runs"),
     ]

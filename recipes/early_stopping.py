@@ -126,9 +126,12 @@ CLAIMS = (
         {"mnist": (1, 60), "digits": (30, 108)},
         NIELSEN,
     ),
-    # 8.9, 5.9
-    effect(
-        "budget over that (ratio)", "none/epochs", f"{COST}/epochs", {"mnist": 5, "digits": 4}, True
+    effect(  # 8.9, 5.9
+        "epochs without a stop over epochs until the validation cost stops (ratio)",
+        "none/epochs",
+        f"{COST}/epochs",
+        {"mnist": 5, "digits": 4},
+        ratio=True,
     ),
     effect(  # 1.43, 1.26; in the book the cost ends at 1.47 times its lowest
         "test cost without a stop over that with it (ratio)",
@@ -151,13 +154,13 @@ CLAIMS = (
         {"mnist": 1, "digits": 0.5},
     ),
     effect(  # -1.00, -1.67
-        "stopping by the accuracy loses at most 1.5 (points)",
+        "test accuracy, stopped by the accuracy over the peak without a stop (points)",
         f"{ACCURACY}/test_accuracy",
         "none/peak_accuracy",
         {"mnist": -1.5, "digits": -3},
     ),
     # 320, 342
-    effect("and saves over 200 epochs", "none/epochs", f"{ACCURACY}/epochs", 200),
+    effect("epochs that stopping by the accuracy saves", "none/epochs", f"{ACCURACY}/epochs", 200),
 )
 
 

@@ -28,10 +28,10 @@ from common.experiment import Outcome, Recipe, Run
 from common.results import Results
 from common.training import fit
 
-PAPER = "Goodfellow et al. 2015, 4"
+PAPER, OWN = "Goodfellow et al. 2015, 4", "own runs"
 EPSILONS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)  # of the curves
 SHOWN = 4  # images in the figure
-SHAPES = (32, 32, 3), (32, 32, 3), (4,)  # what is kept of each
+SHAPES = {"before": (32, 32, 3), "after": (32, 32, 3), "seen": (4,)}  # what is kept of each
 CLASSES = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
@@ -45,7 +45,7 @@ class Config:
     batch_size: int = 64  # images in a mini-batch
     n_test: int = 2_000  # test images attacked, the first ones
     epsilon: Annotated[float, AtLeast(0)] = 0.1  # how far a pixel may move, in deviations
-    steps: int = 10  # of the iterated attack
+    steps: int = 10  # of the iterated attack (PGD), which would show a masked gradient
 
 
 ARMS = {"conv net": {}}
@@ -107,7 +107,8 @@ def train(run: Run, arm: dict) -> Outcome:
 
 
 def band(name: str, metric: str, low: float, high: float, published=None) -> Band:
-    return Band(f"{name} (%)", f"conv net/{metric}", {"cifar10": (low, high)}, PAPER, published)
+    source = PAPER if published else OWN
+    return Band(f"{name} (%)", f"conv net/{metric}", {"cifar10": (low, high)}, source, published)
 
 
 # Means and deviations over 6 seeds stand beside.
@@ -135,9 +136,8 @@ CLAIMS = (
 
 def plot(results: Results):
     figure, axes = figures.panels(results.titled("Fast gradient sign method"), 1, 2)
-    shown = (results.history(f"conv net/{name}")[0] for name in ("before", "after", "seen"))
     before, after, seen = (
-        one.reshape(-1, *shape) for one, shape in zip(shown, SHAPES, strict=True)
+        results.history(f"conv net/{name}")[0].reshape(-1, *shape) for name, shape in SHAPES.items()
     )
     said = [
         (f"{CLASSES[int(was)]}\n{sure:.0%}", f"{CLASSES[int(now)]}\n{surer:.0%}")

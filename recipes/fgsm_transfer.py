@@ -1,12 +1,13 @@
-"""Images made to fool one net fool others that it has never met, and into the same wrong class.
+"""Images made to fool one net fool other nets too, and mostly into the same wrong class.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
 section 8. Of images made against a maxout net, on which both err, softmax regression sees the class
-that the maxout net sees in 84.6 %. They explain both by the nets' being nearly linear.
+that the maxout net sees in 84.6 %. They explain the transfer and the agreement by the nets' being
+nearly linear.
 
 Differs from the source: its maxout net is deep and trained to the end, ours and the three others
-make two passes over 20,000 images. Random noise of the same size, shown to the same nets, is the
-yardstick. `fgsm` is about the attack itself.
+make two passes over 20,000 images; the first 5,000 test images are attacked. Random noise of the
+same size, shown to the same nets, is the yardstick. `fgsm` is about the attack itself.
 
     make recipe-fgsm-transfer          one to two minutes on 2 cores
 """
@@ -51,7 +52,7 @@ NETS = [arm["net"] for arm in ARMS.values()]
 
 
 def build_model(net: str, seed: int) -> keras.Model:
-    """(B, 28, 28, 1) in [0, 1] -> (B, 10) logits."""
+    """(B, 28, 28, 1) in [0, 1] -> (B, 10) logits; `net` is softmax, ReLU, maxout or conv."""
     draws = keras.random.SeedGenerator(seed)
     he = keras.initializers.HeNormal(seed=draws)
     x = inputs = keras.Input((28, 28, 1))

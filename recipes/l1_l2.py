@@ -6,7 +6,9 @@ lambda / n * sum of absolute weights (L1) added to the cost; biases go free. n i
 training images, so that lambda weighs the penalty against the cost of all of them.
 
 Differs from the source: it has no curve for L1, both, or max-norm (a bound on the norm of a unit's
-weights, Srivastava et al. 2014); their strengths were chosen on 1,000 other training images.
+weights, Srivastava et al. 2014); their strengths were chosen on 1,000 other training images. L1 is
+unsteady: on one seed of four its accuracy falls to 60 % for one epoch, 8 before the end, and
+recovers, but 61 % of the weights end under 0.01, against 84 % on the others.
 
     make recipe-l1-l2          about two minutes on 2 cores
 """
@@ -132,26 +134,26 @@ def beats(name: str, one: str, other: str, by, metric: str = "final_accuracy") -
 
 
 def within(name: str, metric: str, most: float) -> Band:
-    return Band(
-        name, metric, dict.fromkeys(("mnist", "digits", "mnist --paper"), (0, most)), "exact"
-    )
+    bands = dict.fromkeys(("mnist", "digits", "mnist --paper"), (0, most))
+    return Band(name, metric, bands, "exact")
 
 
 # Means over 4 to 10 seeds stand beside, on MNIST, digits, and MNIST --paper.
 CLAIMS = (
-    Band(  # 87.46 +- 0.37, 92.44 +- 0.74; on MNIST the published figure +- 1.5
+    Band(  # 87.46 +- 0.37, 92.44 +- 0.74; on MNIST the published figure +- 1.75
         "L2: final test accuracy (%)",
         "L2/final_accuracy",
-        {"mnist": (85.45, 88.45), "digits": (90.2, 94.7)},
+        {"mnist": (85.2, 88.7), "digits": (90.2, 94.7)},
         NIELSEN,
         86.95,
     ),
     # 5.08 and 5.4; on digits 0.9 and -0.1, and no claim with a test set of 500
     beats("L2 beats none (points)", "L2", "none", {"mnist": 3}),
     beats("max-norm beats none (points)", "max-norm", "none", {"mnist": 3}),
-    beats("L1 has more weights under 0.01 (points)", "L1", "L2", 20, "near_zero"),  # 74, 52, 34
+    # 74, 52, 34; on MNIST 80, 80, 56, 80: seed 2 is the one that fell shortly before the end
+    beats("weights under 0.01, L1 over L2 (points)", "L1", "L2", 20, "near_zero"),
     # -0.42; on digits -2.85, where this lambda is too much
-    beats("at an accuracy at most 2 points lower (points)", "L1", "L2", {"mnist": -2}),
+    beats("test accuracy, L1 over L2: at most 2 behind (points)", "L1", "L2", {"mnist": -2}),
     within("L2: error of one step against the formula", "L2/decay_error", 1e-6),
     within("L1: error of one step against the formula", "L1/decay_error", 1e-6),
     within("both: error of one step against the formula", "both/decay_error", 1e-6),
@@ -166,14 +168,15 @@ def plot(results: Results):
     n = results.config["n_train"]
     figure, axes = figures.panels(results.titled(f"Weight penalties on {n:,} images"), 1, 2)
     figures.label(axes[0, 0], "", "epoch", "test accuracy (%)")
-    figures.label(axes[0, 1], "", "size of a weight", "share of weights (%)")
+    size = "size of a weight (first bin: 1e-5 or less)"
+    figures.label(axes[0, 1], "", size, "share of weights (%)")
     middles = np.sqrt(SIZES[:-1] * SIZES[1:])
     for color, arm in zip(figures.COLORS, ARMS, strict=False):
         figures.curve(axes[0, 0], results.history(f"{arm}/test_accuracy"), arm, color)
         figures.curve(axes[0, 1], results.history(f"{arm}/sizes"), arm, color, middles)
-    if results.dataset == "mnist" and results.content["preset"] != "paper":
-        for name, values in PUBLISHED.items():
-            figures.points(axes[0, 0], EPOCHS, values, f"{NIELSEN}, {name}", joined=True)
+        if arm in PUBLISHED and results.dataset == "mnist" and results.content["preset"] != "paper":
+            label = f"{NIELSEN}, {arm}"
+            figures.points(axes[0, 0], EPOCHS, PUBLISHED[arm], label, color, joined=True)
     best = results.metric("L2/peak_accuracy").max()
     axes[0, 0].set_ylim(best - 12, best + 1)
     axes[0, 1].set_xscale("log")

@@ -1,12 +1,12 @@
-"""More training images raise the accuracy of the same small net from 70 % to 96 %.
+"""More training images raise the accuracy of the same small net from 69 % (100) to 96 % (50,000).
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "Overfitting and
 regularization", figure on the size of the training set: 784-30-10, N(0, 1) weights, cross-entropy
 summed over the outputs, rate 0.5, batches of 10, lambda / n = 0.0001, and the same 150,000 steps
 for every size, measured on the 10,000 validation images (the last of MNIST's training images).
 
-Differs from the source: by default up to 10,000 images and 60,000 steps; --paper has all 50,000 and
-150,000. On digits the last 297 training images validate.
+Differs from the source: by default up to 10,000 images (94 %) and 60,000 steps; --paper has all
+50,000 and 150,000. On digits the last 297 training images validate.
 
     make recipe-more-data          about three minutes on 2 cores
 """
@@ -160,6 +160,7 @@ RECIPE = Recipe(
     smoke={"steps": 100},
     paper={"steps": 150_000},
     on={"digits": {"n_validation": 297}},
+    split=lambda config, n: (n - config.n_validation, config.n_validation),
     seeds=4,
     applies=applies,
 )

@@ -41,9 +41,10 @@ ARMS = {
     "cross-entropy": {"cost": "cross-entropy", "rate": 0.15},
 }
 
-# Each cost: (B, 1) targets y and inputs z = w x + b of the neuron -> (B,); its activation a(z) is
-# part of the cost. dC/dz is (a - y) a'(z) under the quadratic cost and a - y under cross-entropy:
-# the slope a' is next to nothing where the neuron is saturated, and that is the slowdown.
+# Each cost: (B, 1) targets y and weighted inputs z = w x + b (the logits) of the neuron -> (B,);
+# its activation a(z) is part of the cost. dC/dz is (a - y) a'(z) under the quadratic cost and a - y
+# under cross-entropy: the slope a' is next to nothing where the neuron is saturated, and that is
+# the slowdown.
 COSTS = {
     "quadratic": lambda y, z: ops.sum(ops.square(ops.sigmoid(z) - y), axis=-1) / 2,
     "cross-entropy": lambda y, z: ops.sum(ops.binary_crossentropy(y, z, from_logits=True), axis=-1),
@@ -51,7 +52,7 @@ COSTS = {
 
 
 def build_model(weight: float, bias: float) -> keras.Model:
-    """(B, 1) -> (B, 1) the input z = w x + b of one sigmoid neuron."""
+    """(B, 1) -> (B, 1) the weighted input z = w x + b (the logit) of one sigmoid neuron."""
     start = keras.initializers.Constant
     neuron = keras.layers.Dense(1, kernel_initializer=start(weight), bias_initializer=start(bias))
     return keras.Sequential([keras.Input((1,)), neuron])

@@ -1,4 +1,4 @@
-"""In a chain of sigmoid neurons the gradient falls at least as (1/4)^depth, unless weights are big.
+"""In a chain of sigmoid neurons the gradient falls as (1/4)^depth or faster unless weights are big.
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 5, "What's causing the vanishing
 gradient problem?" and "The exploding gradient problem": one neuron a layer, a_k = sigmoid(z_k),

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -31,6 +31,25 @@ def cifar10() -> data.Dataset:
         return data.load("cifar10")
     except data.DataError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def handed_to_fit(monkeypatch) -> Callable:
+    """(recipe's module, run, arm) -> the model and settings that `train` calls `fit` with first."""
+
+    class Called(Exception):
+        pass
+
+    def spy(model, x, y, **settings):
+        raise Called(model, {"x": x, "y": y, **settings})
+
+    def call(module, run, arm) -> tuple:
+        monkeypatch.setattr(module, "fit", spy)
+        with pytest.raises(Called) as called:
+            module.train(run, arm)
+        return called.value.args
+
+    return call
 
 
 @pytest.fixture(scope="session")

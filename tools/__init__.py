@@ -1,1 +1,1 @@
-"""What keeps the house: the list of recipes and the tables of published results."""
+"""What keeps the house: the list of recipes and its tables, regression, copies, clusters."""

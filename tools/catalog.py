@@ -3,28 +3,29 @@
 python -m tools.catalog list                 name, claim and time of each recipe
 python -m tools.catalog record NAME [--paper]
                                              run it and keep its results in docs/
-python -m tools.catalog readme               write both tables anew from docs/results/
+python -m tools.catalog readme               judge what is kept by today's claims, and write the
+                                             tables anew
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
+import itertools
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from common.claims import describe
-from common.results import UsageError
+from common.results import UsageError, encode, write_whole
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
 DOCS = ROOT / "docs"
-BEGIN, END = "<!-- results: made by `make readme` -->", "<!-- end of results -->"
+MADE = "<!-- {}: made by `make readme` -->", "<!-- end of {} -->"  # around a table of README.md
 
 
 def recipes() -> list[str]:
@@ -93,7 +94,7 @@ def seeds(content: dict[str, Any]) -> int:
 def readme_table() -> str:
     """One row a recipe: its first claim stands for all, with how many of them hold."""
     rows = [
-        "| recipe | claim | published | measured | seeds | claims that hold | time |",
+        "| recipe | claim | published | measured | seeds | judged claims that hold | on 2 cores |",
         "|---|---|---|---|---|---|---|",
     ]
     hardware = set()
@@ -107,7 +108,7 @@ def readme_table() -> str:
         judged = [c["holds"] for c in content["claims"] if c["holds"] is not None]
         hardware.add(content["hardware"])
         held = f"[{judged.count(True)} of {len(judged)}](docs/results.md#{name})"
-        time = f"{content['seconds']:.0f} s"
+        time = duration(name).partition(" on 2 cores")[0]
         about = first["name"], published(first), describe(first), str(seeds(content))
         rows.append(row(link, *about, held, time))
     return "\n".join([*rows, "", f"Measured on: {'; '.join(sorted(hardware))}."])
@@ -141,34 +142,64 @@ def results_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """README.md's text with the table between its marks made anew."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{readme_table()}\n{END}{after}"
+def speeds_table() -> str:
+    """The first table of docs/benchmarks.md."""
+    lines = (DOCS / "benchmarks.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
+
+
+def with_tables(readme: str) -> str:
+    """README.md's text with the tables between their marks made anew."""
+    for name, table in (("results", readme_table()), ("speeds", speeds_table())):
+        begin, end = (mark.format(name) for mark in MADE)
+        if readme.count(begin) != 1 or readme.count(end) != 1:
+            raise UsageError(f"README.md: expected {begin} and {end} once each")
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(end)
+        readme = f"{before}{begin}\n{table}\n{end}{after}"
+    return readme
 
 
 def write_tables() -> None:
-    """Writes README.md and docs/results.md anew."""
+    """Judges what is kept by the claims as they are now; writes README.md and docs/results.md."""
+    import recipes as _  # noqa: F401  starts TensorFlow quietly, in seconds; listing does without
+    from common import experiment
+
+    for name, paper in itertools.product(recipes(), (False, True)):
+        if content := recorded(name, paper):
+            keep(stem(name, paper), content | {"claims": experiment.judge(load(name), content)})
     readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text()))
-    (DOCS / "results.md").write_text(results_page())
+    write_whole(readme, with_tables(readme.read_text()).encode())
+    write_whole(DOCS / "results.md", results_page().encode())
+
+
+def load(name: str) -> Any:
+    """The RECIPE of a recipe."""
+    return importlib.import_module(f"recipes.{name}").RECIPE
+
+
+def keep(kept: str, content: dict[str, Any]) -> None:
+    """Writes docs/results/KEPT.json."""
+    text = json.dumps(json.loads(encode(content)), indent=1)
+    write_whole(DOCS / "results" / f"{kept}.json", f"{text}\n".encode())
 
 
 def record(name: str, paper: bool) -> int:
-    """Runs a recipe and keeps what it measured; its exit code."""
-    out = ROOT / "results" / stem(name, paper)
-    command = [sys.executable, "-m", f"recipes.{name}", "--out", str(out)]
-    code = subprocess.run([*command, *["--paper"] * paper], cwd=ROOT).returncode
-    if code not in (0, 1):
-        return code
-    content = json.loads((out / "results.json").read_text())
-    content = without_history(content)
-    for folder in ("results", "figures"):
-        (DOCS / folder).mkdir(parents=True, exist_ok=True)
+    """Runs a recipe and keeps what it measured, if that is complete; its exit code."""
+    recipe = load(name)  # and with it TensorFlow
+    from common import command
+
     kept = stem(name, paper)
-    (DOCS / "results" / f"{kept}.json").write_text(json.dumps(content, indent=1) + "\n")
-    shutil.copyfile(out / f"{name}.png", DOCS / "figures" / f"{kept}.png")
+    out = ROOT / "results" / kept
+    code = command.run(recipe, ["--out", str(out), *["--paper"] * paper])
+    if code not in (command.HOLDS, command.FAILS):
+        return code
+    figure = out / f"{name}.png"
+    if not figure.exists():  # runs are missing, as the command said
+        return code
+    keep(kept, without_history(json.loads((out / "results.json").read_text())))
+    write_whole(DOCS / "figures" / f"{kept}.png", figure.read_bytes())
     write_tables()
     return code
 
@@ -198,7 +229,11 @@ def main(arguments: list[str]) -> int:
                 print(error, file=sys.stderr)
                 return 2
         case ["readme"]:
-            write_tables()
+            try:
+                write_tables()
+            except UsageError as error:
+                print(error, file=sys.stderr)
+                return 2
             return 0
     print(
         f"expected list, record NAME [--paper] or readme, received: {' '.join(arguments)}",

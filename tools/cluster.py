@@ -58,7 +58,11 @@ def run(arguments: list[str], workers: int) -> int:
             print(f"a worker {how}: ending the others", file=sys.stderr)
     except KeyboardInterrupt:
         code = 130
-    _end(processes)
+    try:
+        _end(processes)
+    finally:  # whatever else is pressed
+        for process in processes:
+            process.kill()
     for reader in readers:
         reader.join()
     return code if code >= 0 else 128 - code
@@ -105,7 +109,7 @@ def main(arguments: list[str]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    if not count.isdigit() or not 1 <= int(count) <= 64:
+    if not count.isdecimal() or not 1 <= int(count) <= 64:
         print(f"WORKERS: expected a number from 1 to 64, received {count}", file=sys.stderr)
         return 2
     return run(["-m", f"recipes.{name}", *arguments[2:]], int(count))

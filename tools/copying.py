@@ -167,6 +167,8 @@ def write(files: dict[str, str], folder: Path, force: bool) -> str:
         if other and not force:
             received = f"another {' and another '.join(other)}"
             return f"expected nothing in the way, received {received} (FORCE=1 replaces it)"
+        for parent in {(folder / name).parent for name in files}:
+            parent.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             write_whole(folder / name, text.encode())
     except OSError as error:
@@ -192,7 +194,7 @@ def main(arguments: list[str]) -> int:
         print("expected a folder, DEST=DIR, received none", file=sys.stderr)
         return 2
     files = script(name) if kind == "script" else notebook(name)
-    if wrong := write(files, Path(folder), bool(flags)):
+    if wrong := write(files, Path(folder).expanduser(), bool(flags)):
         print(f"{folder}: {wrong}", file=sys.stderr)
         return 2
     first, *rest = files

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import json
 import math
 import sys
@@ -57,7 +56,7 @@ class Flags:
     against: Annotated[Path | None, command.unless("FILE", "docs/results")] = None
     # processes side by side
     jobs: Annotated[int | None, command.unless("N", "one a core, 1 on a GPU")] = None
-    # where regress.md, regress.json and the runs go
+    # where the runs go; the reports are DIR.md and DIR.json
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results/regress")
     fresh: bool = False  # train everything anew; else finished runs are kept
 
@@ -179,7 +178,7 @@ def measure(task: Task, report: workers.Report | None = None) -> Row:
 
 
 def _measure(task: Task) -> Row:
-    recipe = importlib.import_module(f"recipes.{task.recipe}").RECIPE
+    recipe = catalog.load(task.recipe)
     folder = task.out / f"{task.recipe}-{task.dataset}"
     arguments = ["--out", str(folder), "--jobs", "1"]
     arguments += [] if task.dataset == "none" else ["--dataset", task.dataset]
@@ -194,9 +193,7 @@ def _measure(task: Task) -> Row:
         if alone:
             break
     if alone and task.reference:  # the claims of today judge the seeds that stand there
-        found = Results(task.reference).metric
-        judged = [claims.judge(one, found, task.dataset) for one in recipe.claims]
-        content = {**content, "claims": judged}
+        content = {**content, "claims": experiment.judge(recipe, task.reference)}
     row = Row(task.recipe, task.dataset, HOLDS, alone=alone, content=content)
     failing = [claim["name"] for claim in row.claims if not claim["holds"]]
     if code == command.FAILS and not failing:
@@ -232,6 +229,8 @@ def _run(recipe: Recipe, arguments: list[str], log: Path) -> tuple[int, str]:
         contextlib.redirect_stderr(stream),
     ):
         code = command.run(recipe, arguments)
+    if code == command.INTERRUPTED:
+        raise KeyboardInterrupt
     return code, (log.read_text().splitlines() or [""])[-1]
 
 
@@ -241,7 +240,7 @@ def tasks(flags: Flags, reference: Mapping[tuple[str, str], Content]) -> list[Ta
     found = [
         Task(name, dataset, reference.get((name, dataset)), flags.quick, flags.fresh, flags.out)
         for name in dict.fromkeys(named)
-        for dataset in importlib.import_module(f"recipes.{name}").RECIPE.datasets or ("none",)
+        for dataset in catalog.load(name).datasets or ("none",)
     ]
 
     def seconds(task: Task) -> float:
@@ -276,11 +275,13 @@ def read(file: Path) -> dict[tuple[str, str], Content]:
 def regress(flags: Flags, console: Console) -> list[Row]:
     """Measures everything and tells as it goes; rows in the order of recipes.
 
-    Raises UsageError for a recipe or a file that is not there.
+    Raises UsageError for a recipe or a file that is not there, OSError where nothing can be
+    written.
     """
     record = recorded()
     reference = read(flags.against) if flags.against else record
     waiting = tasks(flags, reference)
+    flags.out.mkdir(parents=True, exist_ok=True)
     rows: dict[tuple[str, str], Row] = {}
 
     def tell(key: tuple[str, str], row: Row) -> None:
@@ -306,7 +307,8 @@ def regress(flags: Flags, console: Console) -> list[Row]:
             todo[key] = task
     jobs = flags.jobs or command.usual_jobs()
     outcomes = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
-    for key, cause in outcomes.deaths.items():
+    for key in todo.keys() - rows.keys():
+        cause = outcomes.deaths.get(key, "not begun, since every process died")
         tell(key, Row(*key, BROKEN, cause))
     return [
         dataclasses.replace(row, drift=drifts(row.content, reference[key], record.get(key)))
@@ -404,6 +406,10 @@ def main(arguments: list[str]) -> int:
         if flags.jobs is not None and flags.jobs < 1:
             raise UsageError(f"--jobs: expected a number of at least 1, received {flags.jobs}")
         rows = regress(flags, console)
+    except OSError as error:
+        reason = f"expected a folder to write in, received: {error.strerror}"
+        print(f"regress: --out {flags.out}: {reason}", file=sys.stderr)
+        return command.BAD_USAGE
     except UsageError as error:
         print(f"regress: {' '.join(str(error).split())}", file=sys.stderr)
         return command.BAD_USAGE
@@ -418,10 +424,11 @@ def main(arguments: list[str]) -> int:
         "commit": results.commit(),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    results.write_whole(flags.out.with_suffix(".json"), results.encode(content))
+    reports = {end: flags.out.parent / f"{flags.out.name}.{end}" for end in ("json", "md")}
+    results.write_whole(reports["json"], results.encode(content))
     text = page(rows, flags, time.perf_counter() - began)
-    results.write_whole(flags.out.with_suffix(".md"), text.encode())
-    console.print(f"report   {flags.out.with_suffix('.md')}", highlight=False)
+    results.write_whole(reports["md"], text.encode())
+    console.print(f"report   {reports['md']}", highlight=False, markup=False, soft_wrap=True)
     return command.FAILS if failed(rows) else command.HOLDS
 
 

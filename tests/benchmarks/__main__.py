@@ -1,25 +1,32 @@
-"""Runs every benchmark of this folder, prints them and writes docs/benchmarks.md."""
+"""Runs every benchmark of this folder and writes results/benchmarks.md, or the page in docs/.
 
+python -m tests.benchmarks [--record]
+"""
+
+import sys
 from pathlib import Path
 
-import tensorflow as tf
 import torch
 
 from common import results
 from tests.benchmarks import adversarial, alexnet, augmentation, contest, costs, replicas
 from tests.benchmarks.timing import ROUNDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+ROOT = Path(__file__).parents[2]
+PAGES = {(): ROOT / "results" / "benchmarks.md", ("--record",): ROOT / "docs" / "benchmarks.md"}
 
-tf.config.threading.set_intra_op_parallelism_threads(1)
-torch.set_num_threads(1)
+arguments = tuple(sys.argv[1:])
+if arguments not in PAGES:
+    print(f"expected --record or nothing, received {' '.join(arguments)}", file=sys.stderr)
+    sys.exit(2)
 versions = results.versions() | {"torch": torch.__version__}
 parts = [
     "# Benchmarks\n",
-    f"Made by `make bench` in one process and one thread; {ROUNDS} rounds, ratios within each.\n",
+    f"Made by `make bench` on one core; {ROUNDS} rounds, ratios within each.\n",
     f"{results.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
 ]
 for benchmark in (contest, costs, augmentation, alexnet, adversarial, replicas):
     parts.append(benchmark.measure())
     print(parts[-1], flush=True)
-results.write_whole(PAGE, "\n".join(parts).encode())
+results.write_whole(PAGES[arguments], "\n".join(parts).encode())
+print(f"written to {PAGES[arguments].relative_to(ROOT)}")

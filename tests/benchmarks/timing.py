@@ -26,11 +26,12 @@ class Clock(keras.callbacks.Callback):
 
 
 def rounds(ways: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """The seconds that each way reports, over some rounds, one way after the other in each."""
+    """The seconds that each way reports, over some rounds; each round begins with another way."""
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            found[name].append(way())
+    for first in range(ROUNDS):
+        for i in range(len(ways)):
+            name = list(ways)[(first + i) % len(ways)]
+            found[name].append(ways[name]())
     return found
 
 
@@ -47,7 +48,8 @@ def compare(
         for name, seconds in rounds(ways).items()
     }
     first = next(iter(found.values()))
-    rows = [f"| {work} | {unit} (min / median / max) | over the first |", "|---|---|---|"]
+    first_row = f"{'rate' if per_second else 'time'} over the first row's"
+    rows = [f"| {work} | {unit} (min / median / max) | {first_row} |", "|---|---|---|"]
     for name, values in found.items():
         ratios = [value / base for value, base in zip(values, first, strict=True)]
         rows.append(f"| {name} | {spread(values)} | {spread(ratios)} |")

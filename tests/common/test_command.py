@@ -466,7 +466,7 @@ def test_a_really_full_disk_is_one_line(tmp_path):
         check=False,
     )
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "expected to write results, received: File too large" in done.stderr
+    assert "expected to read data and write results, received: File too large" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("results.json"))

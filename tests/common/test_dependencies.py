@@ -33,7 +33,7 @@ ALLOWED = {
         "training",
         "workers",
     },
-    "command": {"claims", "data", "distribution", "experiment", "results"},
+    "command": {"claims", "data", "distribution", "experiment", "results", "workers"},
 }
 
 

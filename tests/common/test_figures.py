@@ -1,7 +1,10 @@
 """What is drawn is what was measured."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from common import figures
 
@@ -67,3 +70,27 @@ def test_every_seed_has_its_line_and_all_one_name():
     assert all(line.get_xdata().tolist() == [10, 20, 30] for line in drawn)
     assert all(line.get_linestyle() == "--" for line in drawn)
     assert axes[0, 0].get_legend_handles_labels()[1] == ["net"]
+
+
+def test_a_sheet_that_is_not_full_has_blank_cells():
+    sheet = figures.grid(np.zeros((3, 40, 40)), columns=2)
+    assert sheet.shape == (84, 84)  # each with its white line around it
+    np.testing.assert_array_equal(sheet[42:, 42:], 1)
+    for cell in (sheet[:42, :42], sheet[:42, 42:], sheet[42:, :42]):
+        np.testing.assert_array_equal(cell[1:-1, 1:-1], 0)
+
+
+def test_a_png_has_at_most_256_colours():
+    figure, axes = figures.panels("title", 1, 1)
+    axes[0, 0].imshow(np.random.default_rng(0).uniform(size=(100, 100, 3)))
+    with Image.open(io.BytesIO(figures.png(figure))) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "P", (1600, 1000))
+        assert 100 < len(picture.getcolors()) <= 256
+
+
+@pytest.mark.parametrize("shape", [(0, 28, 28), (0, 32, 32, 3)])
+def test_where_nothing_is_to_be_shown_nothing_is_drawn(shape):
+    figure, axes = figures.panels("title", 1, 1)
+    figures.triptychs(axes[0, 0], np.zeros(shape), np.zeros(shape), [])
+    assert not axes[0, 0].images
+    assert figures.png(figure)

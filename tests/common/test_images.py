@@ -149,7 +149,7 @@ def test_no_folder_of_classes_is_refused(folder, change, message):
 
 def test_an_empty_class_is_refused_by_name(folder):
     (folder / "emu").mkdir()
-    with pytest.raises(DataError, match="in the class emu, received too few"):
+    with pytest.raises(DataError, match="in the class emu, received 0"):
         images.load("folder", folder, 16)
 
 

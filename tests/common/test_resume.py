@@ -88,28 +88,37 @@ def test_a_killed_training_ends_as_one_that_was_not(kill, tmp_path):
     assert len(resumed[0]["loss"]) == len(resumed[2])
 
 
+class See(keras.callbacks.Callback):
+    """Adds the epochs that are trained to a list."""
+
+    remembers = ()
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(epoch)
+
+
 def test_it_does_not_begin_anew(tmp_path):
     seen = []
-
-    class See(keras.callbacks.Callback):
-        remembers = ()
-
-        def on_epoch_begin(self, epoch, logs=None):
-            seen.append(epoch)
-
     with training.resumable(tmp_path):
         with pytest.raises(Killed):
-            train([Kill(3), See()])
-        train([Kill(-1), See()])
+            train([Kill(3), See(seen)])
+        train([Kill(-1), See(seen)])
     assert seen[:4] == [0, 1, 2, 3]
     assert seen[4] == 3  # the epoch in which it was killed
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
     """Where a later one of the same run was killed."""
+    once, twice = [], []
     with training.resumable(tmp_path):
-        first = train()
-        assert train([]) == first
+        first = train([See(once)])
+        assert train([See(twice)]) == first
+    assert once == list(range(len(first[2])))
+    assert twice == []
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from common import checkpoint, data
 from common.command import main
+from common.experiment import Run
 from common.layers import Crop, predict
 from common.results import UsageError
-from recipes import alexnet
-from recipes.alexnet import RECIPE, build_model, errors
+from recipes import alexnet, alexnet_ablation
+from recipes.alexnet import ARMS, RECIPE, Config, build_model, errors
 
 RNG = np.random.default_rng(0)
 
@@ -58,15 +60,24 @@ def test_an_unknown_variant_is_refused():
         build_model("double", 10, seed=0)
 
 
-def test_decay_is_the_papers():
+def pictures(n: int) -> data.Dataset:
+    """Noise in place of CIFAR-10."""
+    images = RNG.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    split = data.Split(images, np.arange(n, dtype=np.int32) % 10)
+    return data.Dataset("cifar10", split, split, "noise", "")
+
+
+def test_decay_is_the_papers(handed_to_fit):
     """v <- .9 v - .0005 rate w - rate gradient; w <- w + v, in float64 by hand."""
     rate, momentum, decay = 0.01, 0.9, 5e-4
+    net, settings = handed_to_fit(alexnet, Run(Config(), 0, pictures(20)), ARMS["AlexNet"])
+    penalties = [layer.kernel_regularizer for layer in net.layers[-1].layers if layer.weights]
+    assert len(penalties) == 11  # as many as there are biases above
+    assert all(one.get_config() == penalties[0].get_config() for one in penalties)
     x, y = RNG.normal(size=(8, 4)).astype(np.float32), RNG.normal(size=(8, 1)).astype(np.float32)
-    penalty = keras.regularizers.L2(decay / 2)
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(1, use_bias=False, kernel_regularizer=penalty)]
-    )
-    model.compile(keras.optimizers.SGD(rate, momentum), "mse")
+    dense = keras.layers.Dense(1, use_bias=False, kernel_regularizer=penalties[0])
+    model = keras.Sequential([keras.Input((4,)), dense])
+    model.compile(settings["optimizer"], "mse")
     w, v = model.get_weights()[0].astype(np.float64), 0
     for _ in range(5):
         model.fit(x, y, batch_size=8, verbose=0)
@@ -125,7 +136,13 @@ def test_every_stack_trains_on_a_folder_of_pictures(variant, photographs, tmp_pa
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["dataset"]["name"] == "folder"
     assert (content["dataset"]["n_train"], content["dataset"]["n_test"]) == (8, 2)
-    assert 0 <= content["arms"]["AlexNet"]["metrics"]["error"][0] <= 100
+    metrics = content["arms"]["AlexNet"]["metrics"]
+    assert metrics["error"][0] in (0, 50, 100)  # of two pictures
+    assert metrics["top5"] == metrics["ten_top5"] == [0]  # of three classes
+    about = {"net": f"AlexNet {variant}", "classes": 3, "data": "folder"}
+    mean, *weights = checkpoint.load(tmp_path / "AlexNet.0.npz", about)
+    assert mean.shape == (*[RECIPE.side(Config(variant))] * 2, 3)
+    assert all(np.isfinite(weight).all() for weight in weights)
 
 
 def test_half_precision_trains(photographs, tmp_path):
@@ -161,6 +178,7 @@ def test_wrong_data_are_refused(arguments, message, tmp_path, capsys):
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_rate_falls_when_validation_stalls(photographs, tmp_path):
@@ -173,3 +191,20 @@ def test_the_rate_falls_when_validation_stalls(photographs, tmp_path):
         assert rates[0] == pytest.approx(start)
         ratios = {round(after / before, 6) for before, after in itertools.pairwise(rates)}
         assert ratios == {1, factor}
+
+
+@pytest.mark.parametrize("arm", list(alexnet_ablation.ARMS)[1:])
+def test_a_net_without_a_part_starts_like_the_whole(arm, handed_to_fit):
+    """As far as shapes allow: smaller pools leave more inputs to the first dense layer."""
+    run = Run(alexnet_ablation.Config(n_train=20), 3, pictures(20))
+    (whole, how), (without, its) = (
+        handed_to_fit(alexnet_ablation, run, alexnet_ablation.ARMS[name]) for name in ("whole", arm)
+    )
+    pairs = list(zip(whole.trainable_weights, without.trainable_weights, strict=True))
+    assert len(pairs) == 22
+    other = [i for i, (mine, others) in enumerate(pairs) if mine.shape != others.shape]
+    assert other == ([16] if arm == "no overlapping pools" else [])
+    for i, (mine, others) in enumerate(pairs):
+        if i not in other:
+            np.testing.assert_array_equal(mine, others)
+    assert how["seed"] == its["seed"] == 3

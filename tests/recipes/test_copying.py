@@ -1,8 +1,11 @@
 """Every recipe, run here and as a copy with nothing of this repository on its path."""
 
+import ast
+import functools
 import importlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -13,9 +16,12 @@ import pytest
 from nbclient import NotebookClient
 
 from common import command, data
+from common.results import Results
 from tools import catalog, copying
 
 NAMES = catalog.recipes()
+# What a figure's title must say of the data set that was used.
+TITLED = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "scikit-learn's digits", "none": ""}
 
 
 def smoke(name: str, out: Path) -> dict:
@@ -53,9 +59,12 @@ def test_a_copy_runs_alone(name, tmp_path, forks, monkeypatch):
     assert all(claim["holds"] is None for claim in content["claims"])
     picture = tmp_path / "results" / name / f"{name}.png"
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1600, 1000)
+    drawn = picture.read_bytes()
     picture.unlink()
     assert command.run(recipe, ["--replot", "--out", str(picture.parent)]) == 0
-    assert picture.exists()
+    assert picture.read_bytes() == drawn
+    title = recipe.plot(Results(content)).get_suptitle()
+    assert TITLED[content["dataset"]["name"]] in title
 
 
 def test_a_copy_measures_what_the_recipe_does(tmp_path):
@@ -82,6 +91,27 @@ def test_a_copy_has_no_more_of_common_than_it_needs():
     assert "common/attacks.py" in attacked
     assert "pytest" not in plain[copying.REQUIREMENTS]
     assert "tensorflow==" in plain[copying.REQUIREMENTS]
+
+
+def test_a_copys_requirements_are_all_that_it_imports():
+    called = {"PIL": "pillow", "sklearn": "scikit-learn"}
+    for name in NAMES:
+        files = copying.script(name)
+        lines = files.pop(copying.REQUIREMENTS).splitlines()
+        listed = {re.split("[=<>]", line)[0] for line in lines}
+        modules = set().union(*map(imported_packages, files.values()))
+        foreign = modules - {"common", *sys.stdlib_module_names}
+        assert {"keras", "numpy", "tensorflow", "PIL", "sklearn", "tensorflow_datasets"} <= foreign
+        assert {called.get(one, one.replace("_", "-")) for one in foreign} <= listed, name
+
+
+@functools.cache
+def imported_packages(source: str) -> set[str]:
+    """Of every import, wherever it stands, the package."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [one.name for node in nodes if isinstance(node, ast.Import) for one in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
 
 
 def test_what_stands_in_the_way_is_kept(tmp_path, capsys):

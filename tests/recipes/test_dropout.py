@@ -4,6 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from common import data
+from common.experiment import Run
+from recipes import dropout
 from recipes.dropout import ARMS, Config, build_model, compare_with_ensemble
 
 RNG = np.random.default_rng(0)
@@ -22,11 +25,17 @@ def test_prediction_is_the_net_without_any_dropout():
 
 def test_inverted_dropout_is_the_papers_rule_with_other_units():
     """Paper: train with h * mask, predict with p * W. Keras: h * mask / p, and W as it is."""
-    p, h, w = 0.5, RNG.random((4, 30)), RNG.normal(size=(30, 7))
-    mask = RNG.random((4, 30)) < p
-    papers_w = w / p
-    np.testing.assert_allclose((h * mask / p) @ w, (h * mask) @ papers_w)
-    np.testing.assert_allclose(h @ w, h @ (p * papers_w))
+    retained = 0.75
+    config = Config(width=40, drop_hidden=1 - retained)
+    *_, drop, last = build_model(config, ARMS["dropout"], seed=0).layers
+    h = RNG.uniform(1, 2, (50, 40)).astype(np.float32)
+    papers_w = last.kernel.numpy() / retained
+    dropped = drop(h, training=True)
+    mask = np.array(dropped) != 0
+    assert 0.6 < mask.mean() < 0.9
+    np.testing.assert_allclose(last(dropped), (h * mask) @ papers_w, rtol=1e-4, atol=1e-4)
+    predicted = last(drop(h, training=False))
+    np.testing.assert_allclose(predicted, h @ (retained * papers_w), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5])
@@ -69,22 +78,10 @@ def test_a_dropout_that_does_not_scale_would_be_seen(monkeypatch):
     assert measured["standard_errors"] > 1.5
 
 
-def test_the_optimizer_is_the_papers(monkeypatch):
-    from common import data
-    from common.experiment import Run
-    from recipes import dropout
-
-    class Seen(Exception):
-        pass
-
-    def spy(*arguments, optimizer, **settings):
-        assert optimizer.get_config()["momentum"] == 0.95
-        assert float(optimizer.learning_rate) == pytest.approx(CONFIG.rate)
-        raise Seen
-
-    monkeypatch.setattr(dropout, "fit", spy)
-    with pytest.raises(Seen):
-        dropout.train(Run(CONFIG, 0, data.load("digits")), ARMS["plain"])
+def test_the_optimizer_is_the_papers(handed_to_fit):
+    _, settings = handed_to_fit(dropout, Run(CONFIG, 0, data.load("digits")), ARMS["plain"])
+    assert settings["optimizer"].get_config()["momentum"] == 0.95
+    assert float(settings["optimizer"].learning_rate) == pytest.approx(CONFIG.rate)
 
 
 def test_max_norm_bounds_every_layer():

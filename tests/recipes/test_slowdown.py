@@ -6,6 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common import data
+from common.experiment import Run
 from recipes import slowdown, slowdown_net
 
 
@@ -56,7 +58,16 @@ def test_published_outputs_follow_from_the_formulas(arm, w, b):
         assert outputs[149] == pytest.approx(0.933, abs=0.001)
 
 
-def test_net_starts_alike_in_all_arms():
-    one, two = slowdown_net.build_model(5), slowdown_net.build_model(5)
-    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("arm", list(slowdown_net.ARMS)[1:])
+def test_net_starts_alike_in_all_arms(arm, handed_to_fit):
+    """From the same weights, on the same images in the same order."""
+    first, *_ = slowdown_net.ARMS
+    run = Run(slowdown_net.Config(n_train=100), 5, data.load("digits"))
+    (one, how), (other, its) = (
+        handed_to_fit(slowdown_net, run, slowdown_net.ARMS[name]) for name in (first, arm)
+    )
+    for mine, others in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, others)
+    for name in ("x", "y", "seed", "batch_size"):
+        np.testing.assert_array_equal(how[name], its[name])
+    assert how["seed"] == 5
