@@ -20,6 +20,7 @@ from common import figures
 from common.claims import Band, Effect
 from common.command import main
 from common.experiment import Outcome, Recipe, Run
+from common.losses import sigmoid_cross_entropy
 from common.results import Results
 from common.training import evaluate, fit
 
@@ -62,12 +63,6 @@ def build_model(seed: int) -> keras.Model:
     )
 
 
-def cross_entropy(targets, logits):
-    """(B, 10) one-hot, (B, 10) logits -> (B,) cost of sigmoid outputs, summed over the outputs."""
-    each = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
-    return keras.ops.sum(each, axis=-1)
-
-
 def train(run: Run, arm: dict) -> Outcome:
     config = run.config
     learned = run.data.train.first(config.n_train + config.n_validation)
@@ -88,7 +83,7 @@ def train(run: Run, arm: dict) -> Outcome:
         learned.images[:n],
         targets[:n],
         optimizer=keras.optimizers.SGD(config.rate),
-        loss=cross_entropy,
+        loss=sigmoid_cross_entropy,
         metrics=["accuracy"],
         batch_size=config.batch_size,
         epochs=config.epochs,

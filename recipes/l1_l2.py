@@ -23,6 +23,7 @@ from common import figures
 from common.claims import Band, Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
+from common.losses import sigmoid_cross_entropy
 from common.results import Results
 from common.training import fit
 
@@ -76,12 +77,6 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     )
 
 
-def cross_entropy(targets, logits):
-    """(B, 10) one-hot, (B, 10) logits -> (B,) cost of sigmoid outputs, summed over the outputs."""
-    each = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
-    return keras.ops.sum(each, axis=-1)
-
-
 def train(run: Run, arm: dict) -> Outcome:
     config = run.config
     few, test = run.data.train.first(config.n_train), run.data.test
@@ -92,7 +87,7 @@ def train(run: Run, arm: dict) -> Outcome:
         few.images,
         targets,
         optimizer=keras.optimizers.SGD(config.rate),
-        loss=cross_entropy,
+        loss=sigmoid_cross_entropy,
         metrics=["accuracy"],
         batch_size=config.batch_size,
         epochs=config.epochs,
@@ -120,7 +115,7 @@ def decay_error(config: Config, arm: dict, seed: int, images, targets) -> float:
     """
     model, images = build_model(config, arm, seed), images[: config.batch_size] / 255
     before = model.layers[1].kernel.numpy()
-    model.compile(keras.optimizers.SGD(config.rate), cross_entropy, run_eagerly=True)
+    model.compile(keras.optimizers.SGD(config.rate), sigmoid_cross_entropy, run_eagerly=True)
     model.train_on_batch(images, targets[: config.batch_size])
     l1, l2 = arm["l1"] * config.l1, arm["l2"] * config.l2
     penalty = config.rate / config.n_train * (l2 * before + l1 * np.sign(before))

@@ -21,6 +21,7 @@ from common import figures
 from common.claims import Band, Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
+from common.losses import sigmoid_cross_entropy
 from common.results import Results
 from common.training import evaluate, fit
 
@@ -68,12 +69,6 @@ def build_model(decay: float, seed: int) -> keras.Model:
     )
 
 
-def cross_entropy(targets, logits):
-    """(B, 10) one-hot, (B, 10) logits -> (B,) cost of sigmoid outputs, summed over the outputs."""
-    each = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
-    return keras.ops.sum(each, axis=-1)
-
-
 def train(run: Run, arm: dict) -> Outcome:
     config, n = run.config, arm["n"]
     rest, validation = run.data.train.hold_out(config.n_validation)
@@ -84,7 +79,7 @@ def train(run: Run, arm: dict) -> Outcome:
         few.images,
         keras.utils.to_categorical(few.labels, 10),
         optimizer=keras.optimizers.SGD(config.rate),
-        loss=cross_entropy,
+        loss=sigmoid_cross_entropy,
         metrics=["accuracy"],
         batch_size=config.batch_size,
         epochs=max(1, config.steps * config.batch_size // n),

@@ -19,6 +19,7 @@ from common import figures
 from common.claims import Band, Effect
 from common.command import main
 from common.experiment import Outcome, Recipe, Run
+from common.losses import sigmoid_cross_entropy
 from common.results import Results
 from common.training import fit
 
@@ -56,12 +57,6 @@ def build_model(hidden: int, seed: int) -> keras.Model:
     )
 
 
-def cross_entropy(targets, logits):
-    """(B, 10) one-hot, (B, 10) logits -> (B,) cost of sigmoid outputs, summed over the outputs."""
-    each = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
-    return keras.ops.sum(each, axis=-1)
-
-
 def train(run: Run, arm: dict) -> Outcome:
     config = run.config
     few, test = run.data.train.first(config.n_train), run.data.test
@@ -70,7 +65,7 @@ def train(run: Run, arm: dict) -> Outcome:
         build_model(config.hidden, run.seed),
         *few,
         optimizer=keras.optimizers.SGD(config.rate),
-        loss=cross_entropy,
+        loss=sigmoid_cross_entropy,
         metrics=["accuracy"],
         batch_size=config.batch_size,
         epochs=config.epochs,

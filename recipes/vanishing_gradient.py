@@ -24,6 +24,7 @@ from common import data, figures
 from common.claims import Band, Effect
 from common.command import AtLeast, main
 from common.experiment import Outcome, Recipe, Run
+from common.losses import sigmoid_cross_entropy
 from common.results import Results
 from common.training import Record, fit
 
@@ -79,12 +80,6 @@ def build_model(config: Config, hidden: int, seed: int) -> keras.Model:
     )
 
 
-def cross_entropy(targets, logits):
-    """(B, 10) one-hot, (B, 10) logits -> (B,) cost of sigmoid outputs, summed over the outputs."""
-    each = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
-    return keras.ops.sum(each, axis=-1)
-
-
 def speedometer(model: keras.Model, images, targets) -> Callable[[], np.ndarray]:
     """-> a function that measures the speed of each hidden layer: one compiled pass, (hidden,)."""
     images, targets = tf.constant(images), tf.constant(targets, tf.float32)
@@ -92,7 +87,7 @@ def speedometer(model: keras.Model, images, targets) -> Callable[[], np.ndarray]
 
     def speeds():
         with tf.GradientTape() as tape:
-            cost = tf.reduce_mean(cross_entropy(targets, model(images)))
+            cost = tf.reduce_mean(sigmoid_cross_entropy(targets, model(images)))
         return tf.stack([tf.norm(gradient) for gradient in tape.gradient(cost, biases)])
 
     compiled = tf.function(speeds, autograph=False).get_concrete_function()
@@ -111,7 +106,7 @@ def train(run: Run, arm: dict) -> Outcome:
         first.images,
         targets,
         optimizer=keras.optimizers.SGD(config.rate),
-        loss=cross_entropy,
+        loss=sigmoid_cross_entropy,
         batch_size=config.n_train,
         epochs=config.epochs,
         seed=run.seed,

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import torch
 
-from common import attacks, data, training
+from common import attacks, data, losses, training
 from recipes import adversarial_training, alexnet, augmentation, batch_norm, dropout, overfitting
 from tests.benchmarks.alexnet import torch_net
 from tests.benchmarks.timing import ROUNDS, Clock, rounds, spread
@@ -130,7 +130,7 @@ def small_net(split: data.Split) -> Work:
     n, batch, rate = 1_000, 10, 0.5
     few = split.first(n)
     targets = keras.utils.to_categorical(few.labels, 10)
-    cost = overfitting.cross_entropy
+    cost = losses.sigmoid_cross_entropy
 
     def keras_like(fit: Callable, epochs: int) -> float:
         model = overfitting.build_model(30, 0)

@@ -16,6 +16,7 @@ ALLOWED = {
     "figures": set(),
     "images": {"data"},
     "layers": set(),
+    "losses": set(),
     "results": set(),
     "snapshot": {"results"},
     "startup": set(),

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from common.losses import sigmoid_cross_entropy
 from common.training import fit
-from recipes.l1_l2 import ARMS, Config, build_model, cross_entropy, decay_error
+from recipes.l1_l2 import ARMS, Config, build_model, decay_error
 
 RNG = np.random.default_rng(0)
 CONFIG = Config(n_train=40, l1=0.3, l2=0.7, bound=1.5)
@@ -54,7 +55,7 @@ def test_max_norm_holds_after_every_step():
         IMAGES,
         TARGETS,
         optimizer=keras.optimizers.SGD(5.0),
-        loss=cross_entropy,
+        loss=sigmoid_cross_entropy,
         batch_size=40,
         epochs=8,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=look)],
