@@ -64,8 +64,8 @@ def build_model(seed: int) -> keras.Model:
 
 def train(run: Run, arm: dict) -> Outcome:
     config, few = run.config, run.data.train.first(run.config.n_train)
-    pixels = few.images.reshape(-1, 3) / np.float32(255)
-    mean, deviation = pixels.mean(axis=0), pixels.std(axis=0)
+    # Of bytes NumPy sums in float64; in float32, sums of millions of pixels lose their digits.
+    mean, deviation = (np.float32(f(few.images, axis=(0, 1, 2)) / 255) for f in (np.mean, np.std))
     net = build_model(run.seed)
     standardise = layers.Normalization(mean=mean, variance=deviation**2)
     fit(

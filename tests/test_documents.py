@@ -1,6 +1,8 @@
 """README.md and docs/ tell what the recipes and their recorded results say."""
 
+import dataclasses
 import json
+import math
 import re
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common import experiment, results
 from tools import catalog
 
 ROOT = Path(__file__).parents[1]
@@ -25,10 +28,24 @@ def test_every_recipe_is_recorded(name):
     content = catalog.recorded(name)
     assert content is not None, f"run `make record-{catalog.target(name)}`"
     assert content["preset"] == "default"
-    recipe = __import__(f"recipes.{name}", fromlist=["RECIPE"]).RECIPE
+    recipe = catalog.load(name)
     assert content["dataset"]["name"] == (*recipe.datasets, "none")[0]
-    assert [claim["name"] for claim in content["claims"]] == [c.name for c in recipe.claims]
     assert (ROOT / "docs" / "figures" / f"{name}.png").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("name", catalog.recipes())
+def test_a_record_is_of_todays_knobs_and_claims(name):
+    recipe, content = catalog.load(name), catalog.recorded(name)
+    knobs = dataclasses.asdict(recipe.knobs("default", content["dataset"]["name"]))
+    assert content["config"] == {
+        knob: str(value) if isinstance(value, Path) else value for knob, value in knobs.items()
+    }
+    assert stored(content["claims"]) == stored(experiment.judge(recipe, content))
+
+
+def stored(judged: list[dict]) -> list[dict]:
+    """Claims as they come back from results.json, to nine digits: processors round differently."""
+    return json.loads(results.encode(judged), parse_float=lambda text: f"{float(text):.9g}")
 
 
 @pytest.mark.parametrize(
@@ -37,8 +54,65 @@ def test_every_recipe_is_recorded(name):
 def test_recorded_paper_runs_are_of_recipes_there_are(file):
     name = file.stem.removesuffix("-paper")
     assert name in catalog.recipes()
-    assert catalog.recorded(name, paper=True)["preset"] == "paper"
+    content = catalog.recorded(name, paper=True)
+    assert content["preset"] == "paper"
+    judged = experiment.judge(catalog.load(name), content)
+    assert stored(content["claims"]) == stored(judged)
     assert (ROOT / "docs" / "figures" / f"{file.stem}.png").stat().st_size < 300_000
+
+
+WORDS = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen twenty"""
+NUMBERS = {"half an": 0.5, "half a": 0.5, "an": 1, "a": 1, "thirty": 30, "forty": 40}
+NUMBERS |= {word: number for number, word in enumerate(WORDS.split(), start=1)}
+SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+START = 10  # seconds that TensorFlow takes to start, which a record does not count
+
+
+def in_seconds(said: str) -> tuple[float, float]:
+    """ "three to four minutes on 2 cores" -> (180, 240); "more than an hour" has no end."""
+    number = rf"(\d+|{'|'.join(NUMBERS)})"
+    match = re.fullmatch(
+        rf"(?:about |nearly )?(more than )?(?:{number} to )?{number} ({'|'.join(SECONDS)})s?"
+        r"(?: on 2 cores)?(?:[,;] .*)?",
+        said,
+    )
+    assert match, f"expected a time in words as in the other recipes, received: {said}"
+    more, low, high, unit = match.groups()
+    low, high = (
+        SECONDS[unit] * (int(one) if one.isdigit() else NUMBERS[one]) for one in (low or high, high)
+    )
+    return low, math.inf if more else high
+
+
+@pytest.mark.parametrize("name", catalog.recipes())
+def test_a_recipe_takes_about_as_long_as_it_says(name):
+    low, high = in_seconds(catalog.duration(name))
+    seconds = catalog.recorded(name)["seconds"]
+    assert low / 3 <= seconds + START
+    assert seconds <= 3 * high
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("about two minutes on 2 cores", (120, 120)),
+        ("half a minute on 2 cores", (30, 30)),
+        ("three to four minutes on 2 cores", (180, 240)),
+        ("15 seconds on 2 cores, most of it TensorFlow's start", (15, 15)),
+        ("three minutes on 2 cores; --paper more than an hour", (180, 180)),
+        ("more than half an hour", (1800, math.inf)),
+        ("a minute", (60, 60)),
+    ],
+)
+def test_times_in_words(said, expected):
+    assert in_seconds(said) == expected
+
+
+@pytest.mark.parametrize("said", ["a few minutes", "minutes", "two days", "two minutes or so"])
+def test_other_words_for_a_time_are_not_guessed(said):
+    with pytest.raises(AssertionError, match="received: "):
+        in_seconds(said)
 
 
 def test_links_lead_somewhere():
@@ -51,7 +125,8 @@ def test_links_lead_somewhere():
 def test_commands_in_the_pages_exist():
     makefile = (ROOT / "Makefile").read_text()
     text = "\n".join(page.read_text() for page in PAGES)
-    commands = set(re.findall(r"make (?:VENV=\S+ )?([a-z-]+)(?=[`\s])", text))
+    typed = r"(?:`|^ *)make (?:VENV=\S+ )?([a-z0-9-]+)(?=[`\s])"
+    commands = set(re.findall(typed, text, re.MULTILINE))
     assert {"regress", "copy-dropout", "recipe-overfitting", "test"} <= commands
     for command in commands:
         kind, _, name = command.partition("-")

@@ -32,7 +32,7 @@ main(RECIPE, sys.argv[1:])
 DIGITS = ["--dataset", "digits", "--seeds", "1", "--jobs", "1"]
 COMMANDS = {
     "dropout": [*DIGITS, "--epochs", "60"],
-    "augmentation": [*DIGITS, "--images-seen", "8000"],
+    "augmentation": [*DIGITS, "--images-seen", "12000"],
     "early_stopping": [*DIGITS, "--epochs", "150", "--patience", "40"],
 }
 KILLS = 7  # of each; together more than 20
@@ -57,7 +57,8 @@ def test_killed_and_begun_anew(name, tmp_path, forks):
     assert process.returncode in (0, 1), process.stderr
     for _ in range(KILLS):
         process = run(broken, EPOCHS=str(moments.uniform(0.01, MOMENT)))
-        assert process.returncode == -signal.SIGALRM, "it ended: too short for this test"
+        ended = process.stderr or "too short for this test"
+        assert process.returncode == -signal.SIGALRM, f"it ended: {ended}"
     process = run(broken)
     assert process.returncode in (0, 1), process.stderr
     assert "damaged" not in process.stderr
