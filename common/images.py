@@ -72,8 +72,10 @@ def load(name: str, data_dir: str | Path | None, side: int) -> Dataset:
     key = hashlib.sha256(f"{source.key} {side}".encode()).hexdigest()[:12]
     cached = cache_folder() / f"{name}-{side}-{key}"
     notices: list[str] = []
-    found = _read(cached, side, notices)
+    existed, found = cached.exists(), _read(cached, side, notices)
     if found is None:
+        if existed:  # damaged
+            shutil.rmtree(cached, ignore_errors=True)
         _write(cached, source, side)
         found = _read(cached, side, notices)
     about, train, test = found
@@ -283,8 +285,12 @@ def _write(cached: Path, source: Source, side: int) -> None:
             raise DataError("expected readable test pictures, received none")
         about = {"labels": labels, "broken": broken, "sha256": digest.hexdigest()}
         (made / "about.json").write_text(json.dumps(about))
-        shutil.rmtree(cached, ignore_errors=True)
-        os.replace(made, cached)
+        try:
+            os.replace(made, cached)
+        except OSError:
+            if not cached.exists():
+                raise
+            shutil.rmtree(made)  # another process was sooner, with the same
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise

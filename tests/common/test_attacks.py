@@ -320,3 +320,11 @@ def test_no_warning_where_nothing_is_masked():
     assert not [one for one in caught if one.category is attacks.GradientMaskingWarning]
     assert errors["clean"] == 0
     assert errors["noise"] < errors["fgsm"] <= errors["pgd"]
+
+
+def test_noise_in_the_other_norm_is_as_long_as_epsilon_at_most():
+    x, _ = examples(linear())
+    moved = attacks.noise(x, 0.3, seed=3, norm="2").astype(np.float64) - x
+    lengths = np.linalg.norm(moved.reshape(len(x), -1), axis=1)
+    assert np.all(lengths <= 0.3 + 1e-6)
+    assert lengths.max() == pytest.approx(0.3)

@@ -43,3 +43,6 @@ def test_what_is_not_a_checkpoint_is_refused(tmp_path):
     np.savez(file, weight0=WEIGHTS[0])
     with pytest.raises(UsageError, match="received a damaged file"):
         checkpoint.load(file, ABOUT)
+    np.save(tmp_path / "net.npy", WEIGHTS[0])
+    with pytest.raises(UsageError, match="received a damaged file"):
+        checkpoint.load(tmp_path / "net.npy", ABOUT)

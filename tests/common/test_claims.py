@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from common.claims import Band, Effect, judge, summarize
+from common.claims import Band, Effect, describe, judge, summarize
 
 METRICS = {
     "a/x": np.array([5.0, 6.0, 7.0, 9.0]),
@@ -116,3 +116,11 @@ def test_shifting_all_seeds_shifts_the_interval(values, shift):
     before, after = summarize(np.array(values)), summarize(np.array(values) + shift)
     expected = [end + shift for end in before["ci95"]]
     assert after["ci95"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_what_overflowed_is_described_too(seeds):
+    """NaN is null in results.json."""
+    lost = {"mean": None, "std": None, "n": seeds, "ci95": [None, None]}
+    assert "none" in describe({"kind": "band", "measured": lost})
+    assert "none" in describe({"kind": "effect", "measured": lost | {"mean": float("nan")}})

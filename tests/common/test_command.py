@@ -512,4 +512,47 @@ def test_knobs_left_alone_take_what_the_data_set_wants(tmp_path):
     of = dataclasses.replace(recipe(), on={"digits": {"epochs": 2, "rate": 0.1}})
     call(tmp_path, "--rate", "0.3", of=of)
     assert read(tmp_path)["config"] == {"epochs": 2, "rate": 0.3, "drop": 0.2}
+    call(tmp_path, "--epochs", "3", of=of)  # the default elsewhere, but asked for
+    assert read(tmp_path)["config"] == {"epochs": 3, "rate": 0.1, "drop": 0.2}
     assert experiment.Recipe.knobs(of, "default", "digits").rate == 0.1
+
+
+def test_a_misspelt_metric_is_no_arm_that_was_not_trained(tmp_path):
+    of = recipe()
+    wrong = dataclasses.replace(of, claims=(Band("x", "low/lost", {"digits": (0, 1)}, "nowhere"),))
+    with pytest.raises(ValueError, match="expected one of last, nothing of low, received lost"):
+        command.run(wrong, ["--out", str(tmp_path)])
+
+
+def test_help_returns_a_code_as_all_else(capsys):
+    assert command.run(recipe(), ["--help"]) == 0
+    assert "A recipe that trains nothing." in capsys.readouterr().out
+
+
+def test_a_smoke_run_takes_no_trained_nets_place(tmp_path, monkeypatch):
+    def weights(run, arm):
+        return Outcome({"last": 1.0, "nothing": 0.0}, {"curve": [1.0]}, [np.ones(2)], {"net": "x"})
+
+    of = dataclasses.replace(recipe(), train=weights)
+    kept = tmp_path / "low.0.npz"
+    call(tmp_path, "--smoke", of=of)
+    assert kept.exists()
+    call(tmp_path, of=of)
+    trained = kept.read_bytes()
+    kept.write_bytes(trained + b"trained")
+    call(tmp_path, "--smoke", of=of)
+    assert kept.read_bytes() == trained + b"trained"
+
+
+@pytest.mark.parametrize(
+    ("edited", "same"),
+    [
+        ('def train(run, arm):\n    """Other words."""\n    return X + 1\nX: float = 0.1', True),
+        ('def train(run, arm):\n    """Words."""\n    return X + 1\nX: float = 0.2', False),
+        ('def train(run, arm):\n    """Words."""\n    return X + 2\nX: float = 0.1', False),
+    ],
+)
+def test_docstrings_decide_no_number_but_constants_do(edited, same):
+    code = 'def train(run, arm):\n    """Words."""\n    return X + 1\nX: float = 0.1'
+    before, after = (experiment._what_trains(ast.parse(source)) for source in (code, edited))
+    assert (before == after) is same

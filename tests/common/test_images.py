@@ -1,6 +1,7 @@
 """Folders of pictures and TensorFlow Datasets of any size, cut, cached, and refused if broken."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -108,6 +109,31 @@ def test_a_damaged_cache_is_named_and_made_anew(folder, cache, how):
     assert images.load("folder", folder, 16).notices == ()
 
 
+def test_of_two_that_cut_the_same_pictures_the_later_takes_what_is_there(folder, monkeypatch):
+    own, sooner = images.cut, []
+
+    def cut(pictures, side):
+        if not sooner:
+            sooner.append(None)
+            sooner[0] = images.load("folder", folder, side)  # as another process, meanwhile
+        return own(pictures, side)
+
+    monkeypatch.setattr(images, "cut", cut)
+    later = images.load("folder", folder, 16)
+    assert later.notices == ()
+    assert later.sha256 == sooner[0].sha256
+    np.testing.assert_array_equal(later.train.images, sooner[0].train.images)
+
+
+def test_an_empty_test_part_is_refused(folder, tmp_path):
+    root = tmp_path / "split"
+    root.mkdir()
+    folder.rename(root / "train")
+    (root / "test" / "ant").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"test: expected pictures \(.*\), received none"):
+        images.load("folder", root, 16)
+
+
 def test_a_cache_too_large_to_verify_is_said_to_be(folder, monkeypatch):
     monkeypatch.setattr(images, "VERIFIED_BYTES", 1_000)
     assert "too large to be verified" in images.load("folder", folder, 16).notices[0]
@@ -213,6 +239,18 @@ def test_any_data_set_of_tensorflow_datasets_with_images_and_labels(records):
     np.testing.assert_array_equal(found.test.images[:, 0, 0, 0], [160, 180, 200, 220])
     assert found.name == "tiny_photos"
     assert found.source == "--data-dir tiny_photos 1.0.0"
+
+
+def test_a_configuration_of_a_data_set_is_found_if_it_is_the_only_one(records):
+    """As imagenette's, in NAME/CONFIG/VERSION."""
+    first, second = (records / "tiny_photos" / name for name in ("small", "large"))
+    first.mkdir()
+    (records / "tiny_photos" / "1.0.0").rename(first / "1.0.0")
+    assert len(images.load("tiny_photos", records, 16).train) == 8
+    shutil.copytree(first, second)
+    with pytest.raises(DataError, match="one of tiny_photos/large, tiny_photos/small; received"):
+        images.load("tiny_photos", records, 16)
+    assert len(images.load("tiny_photos/large", records, 16).train) == 8
 
 
 def test_a_data_set_that_is_not_there_is_refused(records):

@@ -182,3 +182,14 @@ def test_augmentation_is_drawn_within_the_compiled_step():
     program = tf.function(lambda x: model(x, training=True))
     x = ops.convert_to_tensor(np.repeat(numbered(5, 5), 8, axis=0))
     assert not np.array_equal(program(x), program(x))
+
+
+@pytest.mark.parametrize("colour", [None, np.eye(3)])
+def test_a_saved_crop_is_the_same(colour, tmp_path):
+    image = np.random.default_rng(0).random((2, 5, 6, 3)).astype(np.float32)
+    mean = np.arange(90.0).reshape(5, 6, 3)
+    model = keras.Sequential([keras.Input((5, 6, 3)), Crop(4, mean, colour=colour, seed=3)])
+    model.save(tmp_path / "crop.keras")
+    again = keras.saving.load_model(tmp_path / "crop.keras")
+    np.testing.assert_array_equal(model(image), again(image))
+    np.testing.assert_array_equal(model(image, training=True), again(image, training=True))

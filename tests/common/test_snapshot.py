@@ -1,5 +1,7 @@
 """States of a training: what they hold, and that damage is noticed."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -98,3 +100,11 @@ def test_what_callbacks_remember():
         snapshot.remembered(closure)
     closure.remembers = ()
     assert snapshot.remembered(closure) == {}
+    for lost in (keras.metrics.Mean(), functools.partial(print, 1), seen.append):
+        holder = keras.callbacks.Callback()
+        holder.lost = lost
+        with pytest.raises(snapshot.NotPlain):
+            snapshot.remembered(holder)
+    plain = keras.callbacks.Callback()
+    plain.best, plain.worse, plain.unit = max, np.less, str
+    assert snapshot.remembered(plain) == {}

@@ -49,7 +49,7 @@ def test_all_results_come_in(jobs):
     processes = {result[1] for result in outcomes.results.values()}
     assert (processes == {os.getpid()}) is (jobs == 1)
     threads = {result[2] for result in outcomes.results.values()}
-    assert threads == {str(max(1, os.cpu_count() // jobs))}
+    assert threads == {str(max(1, workers.cores() // jobs))}
 
 
 def test_a_death_is_named_and_the_others_go_on():
@@ -75,3 +75,13 @@ def test_an_error_arrives_with_its_type_and_stops_the_rest(jobs):
 def test_an_error_that_cannot_travel_arrives_as_text():
     outcomes, _ = run(["unpicklable", "a"], jobs=2)
     assert "a strange one" in str(outcomes.errors[0])
+
+
+def test_a_result_that_cannot_be_taken_ends_all():
+    """As on a full disk; the process that waits for its next task must not be waited for."""
+
+    def refuse(key, result):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        workers.run({0: "a"}, work, start, 2, lambda *_: None, refuse)
