@@ -44,7 +44,8 @@ from common import (
 from common.results import Results
 
 HERE = Path(__file__).parent
-SHOWING = {"claims", "command", "experiment", "figures", "results"}  # modules no number depends on
+# Modules of `common` that no number depends on.
+SHOWING = {"claims", "command", "experiment", "figures", "results", "startup"}
 REPORT_SECONDS = 0.2  # between two reports of how far a run is
 
 
