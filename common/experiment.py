@@ -34,6 +34,7 @@ from common import (
     checkpoint,
     claims,
     data,
+    dependence,
     distribution,
     figures,
     images,
@@ -211,9 +212,10 @@ class Plan:
 
         Settled once: who edits a recipe while it runs must not mix the numbers of two versions.
         """
-        tree = ast.parse(self.recipe.source)
-        computing = {"training", "data"} | (_imported(tree) - SHOWING)
-        library = [(HERE / f"{name}.py").read_text() for name in sorted(computing)]
+        source = self.recipe.source
+        names = (name.split(".") for name in dependence.imported(source))
+        computing = {"training", "data", *(n[1] for n in names if n[0] == "common" and n[1:])}
+        library = [HERE / f"{name}.py" for name in sorted(computing - SHOWING)]
         depends_on = {
             "schema": results.SCHEMA,
             "config": dataclasses.asdict(self.config),
@@ -227,12 +229,13 @@ class Plan:
             "precision": self.precision,
             "versions": results.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # rounds otherwise
-            "recipe": _what_trains(tree),
-            "library": [_code(ast.parse(source)) for source in library],
+            "recipe": dependence.what_trains(source),
+            "library": [dependence.what_runs(file.read_text()) for file in library],
         }
         if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # round otherwise
             depends_on["devices"] = distribution.describe(), results.hardware()
-            depends_on["replicas"] = _code(ast.parse((HERE / "distribution.py").read_text()))
+            loop = (HERE / "distribution.py").read_text()
+            depends_on["replicas"] = dependence.what_runs(loop)
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
 
@@ -354,48 +357,6 @@ class Start:
         with contextlib.suppress(RuntimeError):  # TensorFlow already runs, as in a notebook
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         keras.config.set_dtype_policy(self.precision)
-
-
-def _imported(tree: ast.Module) -> set[str]:
-    """The modules of `common` that a recipe imports, or from which it imports something."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    inner = {name.split(".")[1] for name in found if name.startswith("common.")}
-    return {name for name in inner if (HERE / f"{name}.py").exists()}
-
-
-def _what_trains(tree: ast.Module) -> str:
-    """The code of a recipe that its numbers depend on: `train` and what that uses.
-
-    To edit a claim, a figure, a docstring or a comment is not to train anew.
-    """
-    defined: dict[str, ast.stmt] = {}
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-        names = [part.id for target in targets for part in ast.walk(target) if hasattr(part, "id")]
-        defined |= dict.fromkeys([*names, *([node.name] if hasattr(node, "name") else [])], node)
-    reached, waiting = set(), {"Config", "ARMS", "train"} & defined.keys()
-    while waiting:
-        name = waiting.pop()
-        reached.add(name)
-        used = {part.id for part in ast.walk(defined[name]) if isinstance(part, ast.Name)}
-        waiting |= (used & defined.keys()) - reached
-    return "\n".join(_code(defined[name]) for name in sorted(reached))
-
-
-def _code(tree: ast.AST) -> str:
-    """What a piece of source does: without its docstrings and comments."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-            body[0] = ast.Pass()
-    return ast.dump(tree)
 
 
 def load(

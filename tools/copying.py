@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jupytext
 
+from common.dependence import imported
 from common.results import UsageError, write_whole
 from tools import catalog
 
@@ -54,17 +55,6 @@ HEADINGS = {
     "plot": "The figure",
     "RECIPE": "All together",
 }
-
-
-def imported(source: str) -> set[str]:
-    """Dotted names of all that a file imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return found
 
 
 def needed(source: str) -> list[Path]:

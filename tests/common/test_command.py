@@ -1,6 +1,5 @@
 """What a person at the command line meets: flags, refusals, resuming, results.json, exit codes."""
 
-import ast
 import dataclasses
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Annotated
 import numpy as np
 import pytest
 
-from common import command, data, experiment, figures, results
+from common import command, data, dependence, experiment, figures, results
 from common.claims import Band, Effect
 from common.experiment import Outcome, Recipe
 
@@ -217,7 +216,7 @@ def plot(): return 1
 '''
 
     def key(text):
-        return experiment._what_trains(ast.parse(text))
+        return dependence.what_trains(text)
 
     before = key(source)
     for unimportant in ("(band(),)", "plot(): return 1", "band(): return 1", "A recipe"):
@@ -554,5 +553,5 @@ def test_a_smoke_run_takes_no_trained_nets_place(tmp_path, monkeypatch):
 )
 def test_docstrings_decide_no_number_but_constants_do(edited, same):
     code = 'def train(run, arm):\n    """Words."""\n    return X + 1\nX: float = 0.1'
-    before, after = (experiment._what_trains(ast.parse(source)) for source in (code, edited))
+    before, after = map(dependence.what_trains, (code, edited))
     assert (before == after) is same

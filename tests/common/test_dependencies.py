@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.copying import imported
+from common.dependence import imported
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
@@ -13,6 +13,7 @@ ALLOWED = {
     "checkpoint": {"results"},
     "claims": set(),
     "data": set(),
+    "dependence": set(),
     "figures": set(),
     "images": {"data"},
     "layers": set(),
@@ -27,6 +28,7 @@ ALLOWED = {
         "checkpoint",
         "claims",
         "data",
+        "dependence",
         "distribution",
         "figures",
         "images",
