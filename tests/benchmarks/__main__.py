@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from common import results
-from tests.benchmarks import adversarial, alexnet, augmentation, contest, costs, replicas
+from tests.benchmarks import adversarial, alexnet, augmentation, contest, costs, kernels, replicas
 from tests.benchmarks.timing import ROUNDS
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ parts = [
     f"Made by `make bench` on one core; {ROUNDS} rounds, ratios within each.\n",
     f"{results.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
 ]
-for benchmark in (contest, costs, augmentation, alexnet, adversarial, replicas):
+for benchmark in (contest, kernels, costs, augmentation, alexnet, adversarial, replicas):
     parts.append(benchmark.measure())
     print(parts[-1], flush=True)
 results.write_whole(PAGES[arguments], "\n".join(parts).encode())

@@ -8,6 +8,8 @@ has one, is the formulas for a batch in float32, written out. All count loss and
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,14 +29,12 @@ nn, functional = torch.nn, torch.nn.functional
 Seconds = Callable[[], float]
 EPSILON = 0.25
 REMARKS = """\
-What a compiled epoch saves is the way back to Python after each step, so large steps gain little;
-adversarial training under `Model.fit` runs nearly the same compiled step. In dropout's net nearly
-all time goes into products of matrices: of a mini-batch with a layer's weights (100 x 1024 by
-1024 x 1024) TensorFlow makes 40 GFLOP/s on this processor, XLA 66, and NumPy's OpenBLAS 78. XLA
-compiles our other dense nets, but would draw dropout's random numbers one by one, which costs more.
-PyTorch's local response normalisation is slow on a processor and explains a part of its distance on
-AlexNet (see below). FGSM loses to PyTorch by TensorFlow's own gradients of max-pooling and of the
-first convolution, which take most of the time.
+What a compiled epoch saves is the way back to Python after each step, so large steps gain little:
+adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net nearly
+all time goes into products of matrices, in which TensorFlow is the slowest (see "Where large steps
+go"). XLA, which compiles our other dense nets, multiplies faster, but draws dropout's random numbers
+one by one, which costs more. PyTorch's local response normalisation is slow on a processor and
+explains a part of its distance on AlexNet (see there).
 """
 
 
@@ -428,30 +428,43 @@ def attack(split: data.Split) -> Work:
     return Work("FGSM on 10,000 images", n, ours, {"Keras": tutorial, "PyTorch": pytorch})
 
 
+WORKS = (small_net, normalised_net, dropped_net, distorted_net, photographs_net)
+WORKS += (adversarial_net, attack)
+RIVALS = ("Keras", "PyTorch", "NumPy")
+
+
+def main(name: str) -> None:
+    """Prints a row. Each has a process of its own: what ran before in one changes the speed."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    found = data.load("mnist", fallback="digits")
+    make = next(work for work in WORKS if work.__name__ == name)
+    work = make() if make is photographs_net else make(found.train)
+    seconds = rounds({"ours": work.ours} | work.others)
+    cells = [spread([work.n / one for one in seconds["ours"]])]
+    for rival in RIVALS:
+        pairs = zip(seconds["ours"], seconds.get(rival, ()), strict=rival in seconds)
+        cells.append(spread([theirs / ours for ours, theirs in pairs]) if rival in seconds else "")
+    print(f"| {work.name} | {' | '.join(cells)} |")
+
+
 def measure() -> str:
     """The section of docs/benchmarks.md."""
-    found = data.load("mnist", fallback="digits")
-    split = found.train
-    works = [small_net(split), normalised_net(split), dropped_net(split), distorted_net(split)]
-    works += [photographs_net(), adversarial_net(split), attack(split)]
-    names = ("Keras", "PyTorch", "NumPy")
-    head = " | ".join(f"times as fast as {name}" for name in names)
+    head = " | ".join(f"times as fast as {rival}" for rival in RIVALS)
     rows = [f"| work | images a second, ours | {head} |", "|---|---|---|---|---|"]
-    for work in works:
-        torch.manual_seed(0)
-        seconds = rounds({"ours": work.ours} | work.others)
-        rates = spread([work.n / one for one in seconds["ours"]])
-        cells = [
-            spread([b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)])
-            if name in seconds
-            else ""
-            for name in names
-        ]
-        rows.append(f"| {work.name} | {rates} | {' | '.join(cells)} |")
+    for work in WORKS:
+        command = [sys.executable, "-m", "tests.benchmarks.contest", work.__name__]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append(done.stdout.splitlines()[-1])
         print(rows[-1], flush=True)
     table = "\n".join(rows)
+    name = data.load("mnist", fallback="digits").name
     return (
-        f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {found.name}. "
-        "Keras is `Model.fit`, and for FGSM the eager code of TensorFlow's tutorial; PyTorch is "
-        f"the eager loop of its tutorials.\n\n{table}\n\n{REMARKS}"
+        f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {name}, each row in "
+        "a process of its own. Keras is `Model.fit`, and for FGSM the eager code of TensorFlow's "
+        f"tutorial; PyTorch is the eager loop of its tutorials.\n\n{table}\n\n{REMARKS}"
     )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
