@@ -30,11 +30,11 @@ Seconds = Callable[[], float]
 EPSILON = 0.25
 REMARKS = """\
 What a compiled epoch saves is the way back to Python after each step, so large steps gain little:
-adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net nearly
-all time goes into products of matrices, in which TensorFlow is the slowest (see "Where large steps
-go"). XLA, which compiles our other dense nets, multiplies faster, but draws dropout's random numbers
-one by one, which costs more. PyTorch's local response normalisation is slow on a processor and
-explains a part of its distance on AlexNet (see there).
+adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net all
+but a little goes into products of matrices, in which TensorFlow is the slowest (see "Where large
+steps go"). XLA, which compiles our other dense nets, multiplies faster, but draws dropout's random
+numbers one by one, which costs more. PyTorch's local response normalisation is slow on a processor
+and explains a part of its distance on AlexNet (see there).
 """
 
 
@@ -460,9 +460,10 @@ def measure() -> str:
     table = "\n".join(rows)
     name = data.load("mnist", fallback="digits").name
     return (
-        f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {name}, each row in "
-        "a process of its own. Keras is `Model.fit`, and for FGSM the eager code of TensorFlow's "
-        f"tutorial; PyTorch is the eager loop of its tutorials.\n\n{table}\n\n{REMARKS}"
+        f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {name}, each row "
+        "in a process of its own. Keras is `Model.fit`, and for FGSM the eager code of "
+        f"TensorFlow's tutorial; PyTorch is the eager loop of its tutorials.\n\n{table}\n\n"
+        f"{REMARKS}"
     )
 
 
