@@ -405,7 +405,7 @@ try:
     builder = tfds.builder(sys.argv[1], data_dir=sys.argv[2], try_gcs=False)
     builder.download_and_prepare()
 except Exception as error:
-    sys.exit(f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}")
+    sys.exit(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
 """
     steps = [
         (
