@@ -4,24 +4,27 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 WORKERS ?= 2
 INSTALLED := $(VENV)/.installed
-NAMES := $(subst _,-,$(patsubst recipes/%.py,%,$(filter-out recipes/__init__.py,$(wildcard recipes/*.py))))
+FILES := $(filter-out %/__init__.py,$(wildcard recipes/*/*.py))
+NAMES := $(subst _,-,$(basename $(notdir $(FILES))))
 
 .DEFAULT_GOAL := help
-.PHONY: help list regress test lint bench readme install-gpu clean
+.PHONY: help list record-all regress test test-backends lint bench readme install-gpu clean
 # A file called like a target (results, tests) must never hide it.
 .SUFFIXES:
 
 help:
-	@echo 'make list                         the recipes, one line and one time each'
+	@echo 'make list                         the recipes by chapter, one line and one time each'
 	@echo 'make recipe-NAME [ARGS="..."]     run one; ARGS="--help" lists its flags'
 	@echo 'make cluster-NAME [WORKERS=2]     run one by several processes, as on several machines'
-	@echo 'make copy-NAME DEST=DIR           the recipe as a script for your own project (FORCE=1)'
-	@echo 'make notebook-NAME DEST=DIR       the recipe as a Jupyter notebook (FORCE=1)'
-	@echo 'make regress [RECIPES="..."]      all claims, and what moved since they were recorded'
-	@echo 'make test                         every test, on real data where it is to be had'
+	@echo 'make copy-NAME DEST=DIR           the recipe as one file of stock Keras (FORCE=1 FULL=1)'
+	@echo 'make notebook-NAME DEST=DIR       the same as a Jupyter notebook (FORCE=1)'
+	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
+	@echo 'make test                         every test, on real data where they are found'
+	@echo 'make test-backends                copies on the JAX and PyTorch backends of Keras'
 	@echo 'make lint                         ruff: format and rules'
 	@echo 'make bench [ARGS=--record]        speed beside plain Keras, PyTorch and NumPy (to docs/)'
-	@echo 'make record-NAME [ARGS=--paper]   run one and keep its results in docs/'
+	@echo 'make record-NAME [ARGS=--paper]   run one, say what moved, keep its results in docs/'
+	@echo 'make record-all                   the same for all that have no record yet'
 	@echo 'make readme                       write the tables of README.md anew'
 	@echo 'make install-gpu                  TensorFlow with CUDA, for machines with a GPU'
 	@echo 'make clean                        remove .venv and caches (results stay)'
@@ -44,22 +47,25 @@ list: $(INSTALLED)
 	@$(PYTHON) -m tools.catalog list
 
 recipe-%: $(INSTALLED)
-	@if [ ! -f recipes/$(subst -,_,$*).py ]; then \
+	@if [ -z "$(filter %/$(subst -,_,$*).py,$(FILES))" ]; then \
 	  echo "expected one of the recipes: $(NAMES); received: $*" >&2; exit 2; \
 	fi
-	@$(PYTHON) -m recipes.$(subst -,_,$*) $(ARGS)
+	@$(PYTHON) -m $(subst /,.,$(basename $(filter %/$(subst -,_,$*).py,$(FILES)))) $(ARGS)
 
 cluster-%: $(INSTALLED)
 	@$(PYTHON) -m tools.cluster $(subst -,_,$*) $(WORKERS) $(ARGS)
 
 copy-%: $(INSTALLED)
-	@$(PYTHON) -m tools.copying script '$*' '$(DEST)' $(if $(FORCE),--force)
+	@$(PYTHON) -m tools.copying script '$*' '$(DEST)' $(if $(FORCE),--force) $(if $(FULL),--full)
 
 notebook-%: $(INSTALLED)
-	@$(PYTHON) -m tools.copying notebook '$*' '$(DEST)' $(if $(FORCE),--force)
+	@$(PYTHON) -m tools.copying notebook '$*' '$(DEST)' $(if $(FORCE),--force) $(if $(FULL),--full)
 
 regress: $(INSTALLED)
 	@$(PYTHON) -m tools.regress $(RECIPES) $(ARGS)
+
+record-all: $(INSTALLED)
+	@$(PYTHON) -m tools.catalog record-all $(ARGS)
 
 record-%: $(INSTALLED)
 	@$(PYTHON) -m tools.catalog record $(subst -,_,$*) $(ARGS)
@@ -69,6 +75,9 @@ readme: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-backends: $(INSTALLED) $(VENV)/.installed-bench
+	@$(PYTHON) -m pytest tests/backends $(ARGS)
 
 lint: $(INSTALLED)
 	@$(VENV)/bin/ruff format --check .

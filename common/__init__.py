@@ -1,1 +1,1 @@
-"""What all recipes share: data, training, experiments, claims, figures."""
+"""What recipes share: ingredients, data, training, experiments."""

@@ -1,4 +1,15 @@
-"""One file, one technique, one claim. Importing the package starts TensorFlow without its noise."""
+"""Recipes in chapters, in the order of a lecture.
+
+A recipe is one file of stock Keras that states a published finding, trains it, and shows whether it
+comes out. All have the same order: docstring, `Config`, `ARMS`, `build_model`, `train`, and, below
+a rule, `FINDINGS`, `plot`, `RECIPE`. What stands above the rule is what a copy takes.
+
+The chapters: `cost` (what is minimized, and why learning slows down), `regularization` (a net that
+overfits, and what helps), `depth` (gradients, initialization and normalization in deep nets),
+`convolution` (AlexNet and its parts), `attack` (adversarial examples).
+
+Importing the package starts TensorFlow without its notices.
+"""
 
 from common.startup import start_tensorflow
 

@@ -18,7 +18,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def mnist() -> data.Dataset:
-    """The real data set; where it is not to be had the test says so and is skipped."""
+    """The real data set; where it is not found the test is skipped, and says so."""
     try:
         return data.load("mnist")
     except data.DataError as error:
@@ -35,18 +35,22 @@ def cifar10() -> data.Dataset:
 
 @pytest.fixture
 def handed_to_fit(monkeypatch) -> Callable:
-    """(recipe's module, run, arm) -> the model and settings that `train` calls `fit` with first."""
+    """(recipe's module, config, arm, data, seed=0) -> the model and the arguments of its first fit.
+
+    Positional arguments of `fit` are given by their names in `keras.Model.fit`.
+    """
 
     class Called(Exception):
         pass
 
-    def spy(model, x, y, **settings):
-        raise Called(model, {"x": x, "y": y, **settings})
+    def spy(model, *arguments, **settings):
+        names = ("x", "y", "batch_size", "epochs", "verbose", "callbacks")
+        raise Called(model, dict(zip(names, arguments, strict=False)) | settings)
 
-    def call(module, run, arm) -> tuple:
+    def call(module, config, arm, data, seed=0) -> tuple:
         monkeypatch.setattr(module, "fit", spy)
         with pytest.raises(Called) as called:
-            module.train(run, arm)
+            module.train(config, arm, seed, data)
         return called.value.args
 
     return call

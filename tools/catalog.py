@@ -1,9 +1,10 @@
-"""The recipes as a list, and their recorded results as tables in README.md and docs/results.md.
+"""The recipes by chapter, and their records as tables in README.md and docs/results.md.
 
-python -m tools.catalog list                 name, claim and time of each recipe
-python -m tools.catalog record NAME [--paper]
-                                             run it and keep its results in docs/
-python -m tools.catalog readme               judge what is kept by today's claims, and write the
+python -m tools.catalog list                 the chapters, and each recipe with its time
+python -m tools.catalog find NAME            the module of a recipe
+python -m tools.catalog record NAME [FLAGS]  run it, say what moved, and keep its results in docs/
+python -m tools.catalog record-all [FLAGS]   the same for all recipes and data sets not kept yet
+python -m tools.catalog readme               judge the records by today's findings, and write the
                                              tables anew
 """
 
@@ -11,26 +12,45 @@ from __future__ import annotations
 
 import ast
 import importlib
-import itertools
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.claims import describe
-from common.results import UsageError, encode, write_whole
+from common.source import defined
+from common.system import UsageError, write_whole
 
 ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / "recipes"
-DOCS = ROOT / "docs"
+RECIPES, DOCS = ROOT / "recipes", ROOT / "docs"
 MADE = "<!-- {}: made by `make readme` -->", "<!-- end of {} -->"  # around a table of README.md
+Content = dict[str, Any]  # a results.json
+
+
+def chapters() -> dict[str, list[str]]:
+    """The recipes of each chapter, both in the order in which the docstrings name them."""
+    folders = {file.parent.name for file in RECIPES.glob("*/__init__.py")}
+    return {
+        chapter: _in_order(
+            RECIPES / chapter / "__init__.py",
+            {file.stem for file in (RECIPES / chapter).glob("*.py")} - {"__init__"},
+        )
+        for chapter in _in_order(RECIPES / "__init__.py", folders)
+    }
+
+
+def _in_order(file: Path, names: set[str]) -> list[str]:
+    """The names in the order in which the file's docstring first mentions them in backticks."""
+    mentioned = re.findall(r"`(\w+)`", ast.get_docstring(ast.parse(file.read_text())))
+    place = {name: i for i, name in reversed(list(enumerate(mentioned)))}
+    return sorted(names, key=lambda name: (place.get(name, len(place) + len(mentioned)), name))
 
 
 def recipes() -> list[str]:
-    """Names of all recipes."""
-    return sorted(file.stem for file in RECIPES.glob("*.py") if file.stem != "__init__")
+    """Names of all recipes, chapter by chapter."""
+    return [name for names in chapters().values() for name in names]
 
 
 def find(name: str) -> str:
@@ -44,41 +64,63 @@ def find(name: str) -> str:
     return name.replace("-", "_")
 
 
+def path(name: str) -> Path:
+    """The file of a recipe."""
+    return next(RECIPES.glob(f"*/{name}.py"))
+
+
+def module(name: str) -> str:
+    """The dotted name of a recipe's module."""
+    return f"recipes.{path(name).parent.name}.{name}"
+
+
 def target(name: str) -> str:
     """The make target's name of a recipe."""
     return name.replace("_", "-")
 
 
+def docstring(file: Path) -> str:
+    """The docstring of a file."""
+    return ast.get_docstring(ast.parse(file.read_text()))
+
+
 def headline(name: str) -> str:
-    """The first line of a recipe's docstring: its claim in one sentence."""
-    return ast.get_docstring(ast.parse((RECIPES / f"{name}.py").read_text())).splitlines()[0]
+    """The first line of a recipe's docstring: its finding in one sentence."""
+    return docstring(path(name)).splitlines()[0]
 
 
 def duration(name: str) -> str:
     """How long a recipe takes, as its docstring says beside the command."""
-    source = (RECIPES / f"{name}.py").read_text()
-    return re.search(rf"make recipe-{target(name)} +(\S.*)", source).group(1)
+    return re.search(rf"make recipe-{target(name)} +(\S.*)", path(name).read_text())[1]
 
 
-def recorded(name: str, paper: bool = False) -> dict[str, Any] | None:
-    """The results kept in docs/ at the default budget or with --paper, None if there are none."""
-    file = DOCS / "results" / f"{stem(name, paper)}.json"
-    return json.loads(file.read_text()) if file.exists() else None
+def load(name: str) -> Any:
+    """The RECIPE of a recipe."""
+    return importlib.import_module(module(name)).RECIPE
 
 
-def stem(name: str, paper: bool) -> str:
-    """What the recorded files of a recipe are called."""
-    return f"{name}-paper" if paper else name
+def record_file(name: str, preset: str, dataset: str) -> Path:
+    """Where the record of a recipe under a preset on a data set is kept."""
+    from common.experiment import record
+
+    return record.RECORDS / record.file_name(name, preset, dataset, _default_dataset(name))
 
 
-def verdict(claim: dict[str, Any]) -> str:
-    """Whether a claim holds, in a word."""
-    return {True: "holds", False: "**fails**", None: "not judged"}[claim["holds"]]
+def _default_dataset(name: str) -> str:
+    """The first data set of a recipe, read from its source: importing it takes seconds."""
+    call = defined(path(name).read_text())["RECIPE"].value
+    named = {keyword.arg: keyword.value for keyword in call.keywords}.get("datasets")
+    return "mnist" if named is None else next(iter(ast.literal_eval(named)), "none")
 
 
-def published(claim: dict[str, Any]) -> str:
-    """The published figure, nothing if there is none."""
-    return "" if claim["published"] is None else f"{claim['published']:.4g}"
+def records(name: str) -> list[Content]:
+    """What is kept of a recipe: the default first, then other presets and data sets."""
+    found = [json.loads(file.read_text()) for file in (DOCS / "results").glob(f"{name}.*json")]
+    usual = _default_dataset(name)
+    return sorted(
+        (content for content in found if content["recipe"] == name),
+        key=lambda c: (c["preset"] != "default", c["dataset"]["name"] != usual, c["preset"]),
+    )
 
 
 def row(*cells: str) -> str:
@@ -86,59 +128,103 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def seeds(content: dict[str, Any]) -> int:
+def seeds(content: Content) -> int:
     """How many seeds the results stand on."""
     return max(len(arm["seeds"]) for arm in content["arms"].values())
 
 
+def setting(content: Content) -> str:
+    """Preset and data set of a record, in words."""
+    paper = ", --paper" * (content["preset"] == "paper")
+    return f"{content['dataset']['name']}{paper}"
+
+
+def printed(content: Content) -> list[Content]:
+    """The findings of a record that compare a printed figure whose protocol was run."""
+    return [f for f in content["findings"] if f["printed"] and f["printed"]["agrees"] is not None]
+
+
+def counted(verdicts: list[bool]) -> str:
+    """How many hold of how many, nothing if there are none."""
+    return f"{sum(verdicts)} of {len(verdicts)}" if verdicts else ""
+
+
 def readme_table() -> str:
-    """One row a recipe: its first claim stands for all, with how many of them hold."""
-    rows = [
-        "| recipe | claim | published | measured | seeds | judged claims that hold | on 2 cores |",
-        "|---|---|---|---|---|---|---|",
+    """The recipes by chapter with their first finding, and which printed figures differ."""
+    every = {name: records(name) for name in recipes()}
+    compared = [(c, f) for contents in every.values() for c in contents for f in printed(c)]
+    agreeing = [finding["printed"]["agrees"] for _, finding in compared]
+    lines = [
+        f"**Of {len(agreeing)} printed figures whose protocol was run, {sum(agreeing)} agree.** "
+        "Those that differ stand below the table, each with its cause."
     ]
-    hardware = set()
-    for name in recipes():
-        content = recorded(name)
-        link = f"[{target(name)}](recipes/{name}.py)"
-        if content is None:
-            rows.append(row(link, headline(name), "", "", "", "not recorded yet", ""))
-            continue
-        first = content["claims"][0]
-        judged = [c["holds"] for c in content["claims"] if c["holds"] is not None]
-        hardware.add(content["hardware"])
-        held = f"[{judged.count(True)} of {len(judged)}](docs/results.md#{name})"
-        time = duration(name).partition(" on 2 cores")[0]
-        about = first["name"], published(first), describe(first), str(seeds(content))
-        rows.append(row(link, *about, held, time))
-    return "\n".join([*rows, "", f"Measured on: {'; '.join(sorted(hardware))}."])
+    for chapter, names in chapters().items():
+        title = docstring(RECIPES / chapter / "__init__.py").splitlines()[0]
+        lines += [
+            "",
+            f"**{title}**",
+            "",
+            row("recipe", "what it found", "shown", "as printed", "time"),
+        ]
+        lines.append("|---|---|---|---|---|")
+        for name in names:
+            link = f"[{target(name)}]({path(name).relative_to(ROOT)})"
+            if not every[name]:
+                lines.append(row(link, headline(name), "not recorded yet", "", duration(name)))
+            for content in every[name]:
+                if content["preset"] == "default" and content is not every[name][0]:
+                    continue  # other data sets are in docs/results.md
+                about = content["findings"][0]["name"] if content["findings"] else ""
+                shown = [f["shown"] for f in content["findings"] if f["shown"] is not None]
+                agrees = [f["printed"]["agrees"] for f in printed(content)]
+                paper = content["preset"] == "paper"
+                time = f"{content['seconds'] / 60:.0f} minutes" if paper else duration(name)
+                lines.append(
+                    row(
+                        f"{link} --paper" if paper else link,
+                        about if paper else f"{headline(name)} {about}",
+                        f"[{counted(shown)}](docs/results.md#{name})" if shown else "",
+                        counted(agrees),
+                        time.partition(" on 2 cores")[0],
+                    )
+                )
+    differ = [
+        f"- {target(content['recipe'])} ({setting(content)}): {finding['name']}. "
+        f"{finding['printed'].get('cause') or 'Cause unknown'}."
+        for content, finding in compared
+        if not finding["printed"]["agrees"]
+    ]
+    hardware = sorted({c["hardware"] for contents in every.values() for c in contents})
+    lines += ["", f"Measured on: {'; '.join(hardware)}.", "", "Printed figures that differ:", ""]
+    return "\n".join([*lines, *(differ or ["none."])])
 
 
 def results_page() -> str:
-    """docs/results.md: every claim of every recipe, with its figure."""
+    """docs/results.md: every finding of every record, with its figure."""
+    from common.experiment import findings, record
+
     parts = ["# Results", "", "Made by `make readme` from `docs/results/`; do not edit."]
-    for name, paper in ((name, paper) for name in recipes() for paper in (False, True)):
-        content = recorded(name, paper)
-        if content is None:
-            continue
-        many = f"{seeds(content)} seed{'s' * (seeds(content) > 1)}"
-        about = f"{content['dataset']['name']}, {many}, {content['seconds']:.0f} s"
+    found = [(i, content) for name in recipes() for i, content in enumerate(records(name))]
+    for i, content in found:
+        name = content["recipe"]
+        file = record_file(name, content["preset"], content["dataset"]["name"])
+        heading = f"{name} ({setting(content)})" if i else name
         versions = ", ".join(f"{key} {value}" for key, value in content["versions"].items())
+        parts += [f"\n## {heading}", "", headline(name), ""]
+        figure = DOCS / "figures" / f"{file.stem}.png"
+        parts += [f"![{headline(name)}](figures/{figure.name})", ""] if figure.exists() else []
         parts += [
-            f"\n## {name}{' --paper' * paper}",
+            f"{setting(content)}, {seeds(content)} seeds, {content['seconds']:.0f} s on "
+            f"{content['hardware']}; {versions}.",
             "",
-            headline(name),
-            "",
-            f"![{headline(name)}](figures/{stem(name, paper)}.png)",
-            "",
-            f"{about} on {content['hardware']}; {versions}.",
-            "",
-            "| claim | published | measured | expected | verdict | source |",
-            "|---|---|---|---|---|---|",
+            "| finding | measured | printed | verdict | source |",
+            "|---|---|---|---|---|",
         ]
-        for claim in content["claims"]:
-            cells = (claim["name"], published(claim), describe(claim), claim.get("expected", ""))
-            parts.append(row(*cells, verdict(claim), claim["source"]))
+        for entry in content["findings"]:
+            texts = findings.measured_text(entry), findings.printed_text(entry)
+            parts.append(row(entry["name"], *texts, findings.verdict(entry), entry["source"]))
+        against = content.get("record")
+        parts += ["", f"When recorded: {record.describe(against)}."] if against else []
     return "\n".join(parts) + "\n"
 
 
@@ -146,7 +232,8 @@ def speeds_table() -> str:
     """The first table of docs/benchmarks.md."""
     lines = (DOCS / "benchmarks.md").read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("|"))
-    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
+    last = next(i for i, line in enumerate(lines[first:], first) if not line.startswith("|"))
+    return "\n".join(lines[first:last])
 
 
 def with_tables(readme: str) -> str:
@@ -162,91 +249,113 @@ def with_tables(readme: str) -> str:
 
 
 def write_tables() -> None:
-    """Judges what is kept by the claims as they are now; writes README.md and docs/results.md."""
-    import recipes as _  # noqa: F401  starts TensorFlow quietly, in seconds; listing does without
-    from common import experiment
+    """Judges the records by the findings as they are now; writes README.md and docs/results.md."""
+    from common.experiment import report
 
-    for name, paper in itertools.product(recipes(), (False, True)):
-        if content := recorded(name, paper):
-            keep(stem(name, paper), content | {"claims": experiment.judge(load(name), content)})
+    for name in recipes():
+        for content in records(name):
+            judged = report.judged(load(name), content)["findings"]
+            keep(content | {"findings": judged})
     readme = ROOT / "README.md"
     write_whole(readme, with_tables(readme.read_text()).encode())
     write_whole(DOCS / "results.md", results_page().encode())
 
 
-def load(name: str) -> Any:
-    """The RECIPE of a recipe."""
-    return importlib.import_module(f"recipes.{name}").RECIPE
+def keep(content: Content) -> None:
+    """Writes the record of results.json, its curves thinned."""
+    from common.experiment import record
+    from common.experiment.results import encode
+
+    file = record_file(content["recipe"], content["preset"], content["dataset"]["name"])
+    write_whole(file, encode(record.thinned(content)))
 
 
-def keep(kept: str, content: dict[str, Any]) -> None:
-    """Writes docs/results/KEPT.json."""
-    text = json.dumps(json.loads(encode(content)), indent=1)
-    write_whole(DOCS / "results" / f"{kept}.json", f"{text}\n".encode())
+def record(name: str, flags: list[str]) -> int:
+    """Runs a recipe, says what moved since its record, and replaces that; -> its exit code.
 
-
-def record(name: str, paper: bool) -> int:
-    """Runs a recipe and keeps what it measured, if that is complete; its exit code."""
+    Only complete results of a preset's own hyperparameters become a record.
+    """
     recipe = load(name)  # and with it TensorFlow
-    from common import command
+    from common.experiment import command
 
-    kept = stem(name, paper)
-    out = ROOT / "results" / kept
-    code = command.run(recipe, ["--out", str(out), *["--paper"] * paper])
-    if code not in (command.HOLDS, command.FAILS):
+    out = ROOT / "results" / "-".join([name, *(f.strip("-") for f in flags)])
+    code = command.run(recipe, ["--out", str(out), *flags])
+    if code not in (command.DONE, command.FAILED):
         return code
-    figure = out / f"{name}.png"
-    if not figure.exists():  # runs are missing, as the command said
-        return code
-    keep(kept, without_history(json.loads((out / "results.json").read_text())))
-    write_whole(DOCS / "figures" / f"{kept}.png", figure.read_bytes())
-    write_tables()
+    content, figure = json.loads((out / "results.json").read_text()), out / f"{name}.png"
+    if not figure.exists() or content["preset"] == "smoke":
+        print(f"{name}: not recorded: expected complete runs of a preset", file=sys.stderr)
+        return command.FAILED
+    file = record_file(name, content["preset"], content["dataset"]["name"])
+    keep(content)
+    write_whole(DOCS / "figures" / f"{file.stem}.png", figure.read_bytes())
+    print(f"recorded {file.relative_to(ROOT)}")
     return code
 
 
-def without_history(content: dict[str, Any]) -> dict[str, Any]:
-    """results.json without its longest part: tables and comparisons need only the metrics."""
-    arms = {
-        name: {part: value for part, value in arm.items() if part != "history"}
-        for name, arm in content["arms"].items()
-    }
-    return {**content, "arms": arms}
+def settings() -> Iterator[tuple[str, list[str]]]:
+    """Every recipe on every data set, as name and flags; the default data sets come first."""
+    found = [
+        (i, name, ["--dataset", dataset] if i else [])
+        for name in recipes()
+        for i, dataset in enumerate(load(name).datasets or ["none"])
+    ]
+    return ((name, flags) for _, name, flags in sorted(found, key=lambda one: one[0] > 0))
+
+
+def record_all(flags: list[str]) -> int:
+    """Records what has no record yet, one setting after the other; -> the worst exit code."""
+    worst = 0
+    for name, dataset in settings():
+        where = dataset[1] if dataset else _default_dataset(name)
+        if record_file(name, "default", where).exists():
+            continue
+        code = record(name, [*dataset, *flags])
+        if code == 130:
+            return code
+        worst = max(worst, code)
+    return worst
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
-    match arguments:
-        case ["list"]:
-            width = max(len(target(name)) for name in recipes())
-            for name in recipes():
-                print(f"recipe-{target(name):{width}}  {headline(name)}")
-                print(f"{'':{width + 7}}  {duration(name)}")
-            return 0
-        case ["record", name, *flags] if flags in ([], ["--paper"]):
-            try:
-                return record(find(name), bool(flags))
-            except UsageError as error:
-                print(error, file=sys.stderr)
-                return 2
-        case ["readme"]:
-            try:
+    try:
+        match arguments:
+            case ["list"]:
+                _print_list()
+                return 0
+            case ["find", name]:
+                print(module(find(name)))
+                return 0
+            case ["record", name, *flags]:
+                return record(find(name), flags)
+            case ["record-all", *flags]:
+                return record_all(flags)
+            case ["readme"]:
                 write_tables()
-            except UsageError as error:
-                print(error, file=sys.stderr)
-                return 2
-            return 0
-    print(
-        f"expected list, record NAME [--paper] or readme, received: {' '.join(arguments)}",
-        file=sys.stderr,
-    )
+                return 0
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    expected = "list, find NAME, record NAME, record-all or readme"
+    print(f"expected {expected}, received: {' '.join(arguments)}", file=sys.stderr)
     return 2
+
+
+def _print_list() -> None:
+    width = max(len(target(name)) for name in recipes())
+    for chapter, names in chapters().items():
+        print(docstring(RECIPES / chapter / "__init__.py").splitlines()[0])
+        for name in names:
+            print(f"  recipe-{target(name):{width}}  {headline(name)}")
+            print(f"{'':{width + 9}}  {duration(name)}")
 
 
 if __name__ == "__main__":
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # as in `make list | head`: who reads has read enough
+    except BrokenPipeError:  # as in `make list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)

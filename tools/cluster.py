@@ -19,7 +19,7 @@ import threading
 import time
 from contextlib import ExitStack
 
-from common.results import UsageError
+from common.system import UsageError
 from tools import catalog
 
 GRACE_SECONDS = 10  # between asking a worker to end and ending it
@@ -76,7 +76,7 @@ def _prefixed(index: int, process: subprocess.Popen) -> None:
 def _first_failure(processes: list[subprocess.Popen]) -> int:
     """The first exit code but 0, or 0 when all have ended so.
 
-    1 is a claim that fails, which all workers find at once, so the others are given time to say so.
+    1 is a finding that is not shown: all workers see it at once, so the others get time to say so.
     """
     until = math.inf
     while True:
@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
     if not count.isdecimal() or not 1 <= int(count) <= 64:
         print(f"WORKERS: expected a number from 1 to 64, received {count}", file=sys.stderr)
         return 2
-    return run(["-m", f"recipes.{name}", *arguments[2:]], int(count))
+    return run(["-m", catalog.module(name), *arguments[2:]], int(count))
 
 
 if __name__ == "__main__":

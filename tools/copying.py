@@ -1,197 +1,163 @@
-"""A recipe for one's own project: as a script or a notebook, with what it needs of `common`.
+"""A recipe for one's own project: as one file of stock Keras, or as a notebook.
 
-python -m tools.copying script NAME DEST [--force]
+python -m tools.copying script NAME DEST [--force] [--full]
 python -m tools.copying notebook NAME DEST [--force]
 
-Both need nothing of this repository afterwards. Files that stand there already with another content
-are not replaced without --force.
+Both need nothing of this repository afterwards. `--full` brings `common` instead of writing in what
+the recipe needs of it, and with it findings, figure and all flags. Files that stand there already
+with another content are not replaced without `--force`.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import jupytext
-
-from common.dependence import imported
-from common.results import UsageError, write_whole
+from common.source import imported
+from common.system import UsageError, write_whole
 from tools import catalog
+from tools.standalone import one_file
 
 ROOT = Path(__file__).parents[1]
+# What a full copy does as `import recipes` does it here.
+BEGIN = "from common.startup import start_tensorflow\n\nstart_tensorflow()  # before all else\n"
 REQUIREMENTS = "requirements-recipes.txt"  # a project has a requirements.txt of its own
-STARTUP = "startup"  # what `import recipes` does here, a copy must do itself
-BEGIN = f"from common.{STARTUP} import start_tensorflow\n\nstart_tensorflow()  # before all else\n"
-# What modules are called where the name of the package is another.
-PACKAGES = {
-    "PIL": "pillow",
-    "sklearn": "scikit-learn",
-    "tensorflow_datasets": "tensorflow-datasets",
+# Distributions that are not called like the module that they bring.
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}
+# Where a notebook's cells begin, and their headings.
+HEADINGS = {
+    "Config": "Hyperparameters",
+    "ARMS": "Variants compared",
+    "build_model": "Model",
+    "train": "Training one variant from one seed",
+    "smoke": "Run: mean ± standard deviation over the seeds",
 }
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
-RUN = """\
-# %% [markdown]
-# ## Run
-# The flags are those of the command line; `--help` lists them. With `--smoke` it takes seconds and
-# judges nothing, without it longer than said above: a notebook trains in one process.
-# %%
-from common.command import run
-
-run(RECIPE, ["--smoke"]);
-# %%
-from IPython.display import Image
-
-Image("results/{name}/{name}.png")
-"""
-HEADINGS = {
-    "Config": "The knobs",
-    "ARMS": "The variants compared",
-    "build_model": "The net",
-    "train": "Training one variant on one seed",
-    "CLAIMS": "What is claimed",
-    "plot": "The figure",
-    "RECIPE": "All together",
-}
-
-
-def needed(source: str) -> list[Path]:
-    """The files of `common` without which a recipe does not run."""
-    reached, waiting = set(), imported(source) | {f"common.{STARTUP}"}
-    while waiting:
-        file = ROOT / (waiting.pop().replace(".", "/") + ".py")
-        if file.parent.name == "common" and file.exists() and file not in reached:
-            reached.add(file)
-            waiting |= imported(file.read_text())
-    return sorted([ROOT / "common" / "__init__.py", *reached])
-
-
-def requirements(sources: list[str]) -> str:
-    """The lines of requirements.txt for what these files import."""
-    modules = {name.partition(".")[0] for source in sources for name in imported(source)}
-    packages = {PACKAGES.get(name, name) for name in modules}
-    if "tensorflow-datasets" in packages:
-        packages.add("importlib_resources")  # which it imports and does not declare
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return "".join(f"{line}\n" for line in lines if re.split("[=<>]", line)[0] in packages)
 
 
 def script(name: str) -> dict[str, str]:
-    """The files of a copy by their names: NAME.py, what it needs of common/, its packages."""
-    source = (ROOT / "recipes" / f"{name}.py").read_text()
-    files = {f"{name}.py": standalone(name, source)}
-    files |= {f"common/{file.name}": file.read_text() for file in needed(source)}
-    return files | {REQUIREMENTS: requirements(list(files.values()))}
+    """NAME.py and its text: the recipe as one file."""
+    return {f"{name}.py": one_file(name, catalog.load(name), catalog.path(name).read_text())}
 
 
 def notebook(name: str) -> dict[str, str]:
-    """The same with NAME.ipynb in place of NAME.py."""
-    files = script(name)
-    made = jupytext.reads(cells(name, files[f"{name}.py"]), "py:percent")
-    made.metadata["kernelspec"] = KERNEL
-    for i, cell in enumerate(made.cells):
-        cell["id"] = f"{name}-{i}"  # drawn by chance else, which makes each copy another file
-    del files[f"{name}.py"]
-    return {f"{name}.ipynb": jupytext.writes(made, "ipynb") + "\n"} | files
+    """NAME.ipynb and its text: the recipe as one notebook."""
+    source = catalog.path(name).read_text()
+    code = one_file(name, catalog.load(name), source, notebook=True)
+    cells = [
+        {"cell_type": kind, "id": f"{name.replace('_', '-')}-{i}", "metadata": {}}
+        | ({"execution_count": None, "outputs": []} if kind == "code" else {})
+        | {"source": text.splitlines(keepends=True)}
+        for i, (kind, text) in enumerate(cells_of(code))
+    ]
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return {f"{name}.ipynb": json.dumps(content, indent=1, ensure_ascii=False) + "\n"}
 
 
-def standalone(name: str, source: str) -> str:
-    """The recipe's code as a script outside this repository."""
+def cells_of(code: str) -> list[tuple[str, str]]:
+    """Kinds and texts of a notebook's cells: docstring, imports, and one for each of HEADINGS."""
+    docstring, *body = ast.parse(code).body
+    title, *text = docstring.value.value.strip().splitlines()
+    text = [line for line in text if not line.startswith("    python ")]
+    cells = [("markdown", "\n".join([f"# {title}", *text]).strip()), ("code", "")]
+    lines, end = code.splitlines(), docstring.end_lineno
+    for node in body:
+        piece = "\n".join(lines[end : node.end_lineno])
+        targets = node.targets if isinstance(node, ast.Assign) else [node]
+        for target in targets:
+            named = getattr(target, "name", getattr(target, "id", ""))
+            if named in HEADINGS:
+                cells += [("markdown", f"## {HEADINGS[named]}"), ("code", "")]
+        cells[-1] = ("code", f"{cells[-1][1]}\n{piece}".strip("\n"))
+        end = node.end_lineno
+    return cells
+
+
+def full(name: str) -> dict[str, str]:
+    """Files and their texts: NAME.py with its findings and figure, common/, packages."""
+    source = catalog.path(name).read_text()
     start = ast.parse(source).body[0].end_lineno
     lines = source.splitlines(keepends=True)
-    text = "".join([*lines[:start], "\n", BEGIN, *lines[start:]])
-    return re.sub(
-        rf"make recipe-{catalog.target(name)}(?![-\w])( +ARGS=\"([^\"\n]*)\")?",
-        lambda found: f"python {name}.py" + (f" {found[2]}" if found[2] else ""),
-        text,
-    )
+    recipe = "".join([*lines[:start], "\n", BEGIN, *lines[start:]])
+    command = rf"make recipe-{catalog.target(name)}(?![-\w])( +ARGS=\"([^\"\n]*)\")?"
+    recipe = re.sub(command, lambda found: f"python {name}.py {found[2] or ''}".rstrip(), recipe)
+    files = {f"{name}.py": recipe}
+    files |= {str(file.relative_to(ROOT)): file.read_text() for file in needed(recipe)}
+    return files | {REQUIREMENTS: requirements(files.values())}
 
 
-def cells(name: str, source: str) -> str:
-    """The code in the percent format: a cell for the imports, one for each definition."""
-    docstring, *body = ast.parse(source).body
-    lines = source.splitlines()
-    parts = [
-        "# %% [markdown]",
-        *(f"# {line}".rstrip() for line in markdown(name, docstring.value.value)),
-        "# %%",
-        f'__file__ = "{name}.ipynb"  # names the results; a notebook does not know its own name',
-        f"__doc__ = {docstring.value.value.splitlines()[0]!r}",
-        "",
-    ]
-    end, open_cell = docstring.end_lineno, True
-    for node in body[:-1]:  # the last one is `if __name__ == "__main__"`
-        defines = isinstance(node, (ast.ClassDef, ast.FunctionDef))
-        named = {part.id for part in ast.walk(node) if _is_assigned(part)}
-        heading = HEADINGS.keys() & ({node.name} if defines else named)
-        text = "\n".join(lines[end : node.end_lineno])
-        for one in heading:
-            parts += ["# %% [markdown]", f"# ## {HEADINGS[one]}"]
-        if heading or defines or not open_cell:
-            parts.append("# %%")
-            text = text.strip("\n")
-        parts.append(text)
-        end, open_cell = node.end_lineno, not defines
-    return "\n".join([*parts, RUN.format(name=name)])
+def needed(source: str) -> list[Path]:
+    """The files of common/ without which this code does not run."""
+    reached, waiting = set(), imported(source)
+    while waiting:
+        name = waiting.pop()
+        module = ROOT / name.replace(".", "/")
+        for file in {module.with_suffix(".py"), module / "__init__.py"} - reached:
+            if name.partition(".")[0] == "common" and file.exists():
+                reached.add(file)
+                waiting |= imported(file.read_text()) | {name.rpartition(".")[0]}
+    return sorted(reached)
 
 
-def _is_assigned(part: ast.AST) -> bool:
-    return isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+def requirements(sources: Iterable[str]) -> str:
+    """The lines of requirements.txt for what these files import."""
+    modules = {name.partition(".")[0] for source in sources for name in imported(source)}
+    packages = {PACKAGES.get(name, name.replace("_", "-")) for name in modules}
+    if "tensorflow-datasets" in packages:
+        packages.add("importlib_resources")  # which it imports and does not declare
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return "".join(f"{line}\n" for line in lines if re.split("[=<> ]", line)[0] in packages)
 
 
-def markdown(name: str, docstring: str) -> list[str]:
-    """A docstring's lines with its first one as the title; of the command, the time it takes."""
-    first, *rest = docstring.strip().splitlines()
-    takes = f"Takes {catalog.duration(name)}."
-    kept = [takes if line.startswith(f"    python {name}.py") else line for line in rest]
-    return [f"# {first}", *kept]
-
-
-def write(files: dict[str, str], folder: Path, force: bool) -> str:
-    """Writes the files; -> what was wrong, and then nothing is written; empty if all is well."""
+def write(files: dict[str, str], folder: Path, force: bool) -> None:
+    """Writes the files, each whole. Raises UsageError, and writes nothing, if others are there."""
     try:
         there = [name for name in files if (folder / name).exists()]
         other = [name for name in there if (folder / name).read_bytes() != files[name].encode()]
         if other and not force:
-            received = f"another {' and another '.join(other)}"
-            return f"expected nothing in the way, received {received} (FORCE=1 replaces it)"
-        for parent in {(folder / name).parent for name in files}:
-            parent.mkdir(parents=True, exist_ok=True)
+            received = f"another {' and another '.join(other)} (FORCE=1 replaces it)"
+            raise UsageError(f"{folder}: expected nothing in the way, received {received}")
         for name, text in files.items():
             write_whole(folder / name, text.encode())
     except OSError as error:
-        return f"expected a folder to write in, received: {error.strerror} ({error.filename})"
-    return ""
+        received = f"{error.strerror} ({error.filename})"
+        raise UsageError(f"{folder}: expected a folder to write in, received {received}") from None
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
-    usage = "script|notebook NAME DEST [--force]"
-    match arguments:
-        case ["script" | "notebook" as kind, name, folder, *flags] if flags in ([], ["--force"]):
-            pass
-        case _:
-            print(f"expected {usage}, received: {' '.join(arguments)}", file=sys.stderr)
-            return 2
+    flags = {word for word in arguments if word in ("--force", "--full")}
     try:
+        match [word for word in arguments if word not in flags]:
+            case ["script" as kind, name, folder]:
+                make: Any = full if "--full" in flags else script
+            case ["notebook" as kind, name, folder] if "--full" not in flags:
+                make = notebook
+            case _:
+                usage = "script NAME DEST [--force] [--full] or notebook NAME DEST [--force]"
+                raise UsageError(f"expected {usage}, received: {' '.join(arguments)}")
         name = catalog.find(name)
+        if not folder:
+            raise UsageError("expected a folder, DEST=DIR, received none")
+        files = make(name)
+        write(files, Path(folder).expanduser(), "--force" in flags)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    if not folder:
-        print("expected a folder, DEST=DIR, received none", file=sys.stderr)
-        return 2
-    files = script(name) if kind == "script" else notebook(name)
-    if wrong := write(files, Path(folder).expanduser(), bool(flags)):
-        print(f"{folder}: {wrong}", file=sys.stderr)
-        return 2
     first, *rest = files
-    opened, more = ("python", "") if kind == "script" else ("jupyter lab", " jupyterlab")
-    print(f"{first}, {len(rest) - 1} files of common/ and {REQUIREMENTS} are in {folder}. To run:")
+    packages = f"-r {REQUIREMENTS}" if rest else "keras tensorflow"
+    packages += " scipy" * ("scipy" in files[first] and not rest)
+    more, opened = ("", "python") if kind == "script" else (" jupyterlab", "jupyter lab")
+    print(f"{first}{f' and {len(rest)} files that it needs' if rest else ''}: in {folder}. To run:")
     print(f"    cd {shlex.quote(folder)}")
-    print(f"    python -m pip install -r {REQUIREMENTS}{more}")
+    print(f"    python -m pip install {packages}{more}")
     print(f"    {opened} {first}")
     return 0
 

@@ -1,8 +1,10 @@
-"""Every recipe at its default budget, against its claims and against recorded results.
+"""Every recipe at its default budget, against its findings and against recorded results.
 
-A recipe passes on a data set if every band and effect that is claimed there holds. Besides, each
-metric is compared with its record, seed by seed: its drift is the mean difference in units of the
-deviation between recorded seeds. A drift fails nothing, bands do; it shows what moved, worst first.
+A recipe passes on a data set if every finding that is judged there is shown, and no metric moved
+since it was recorded (a two-sample t-test at 99.9 %). With --quick one arm of one seed is trained
+first; where that repeats the record, or does not differ from it, the record stands for all seeds.
+Besides, the one-file copies of some recipes are trained at full length with stock Keras, and must
+give the recorded metrics too.
 
 Recipes are trained in a few processes that stay, and under results/regress/, where finished runs
 are kept: the same command, run again after an interruption, trains only what is missing.
@@ -12,58 +14,60 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import math
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import recipes  # noqa: F401  starts TensorFlow quietly
 
 # isort: split
-import numpy as np
+import keras
 import tensorflow as tf
 import tyro
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from common import claims, command, data, experiment, results, workers
-from common.experiment import Recipe
-from common.results import Results, UsageError
-from tools import catalog
+from common import data, system
+from common.experiment import command, findings, flags, grid, record, report, results, workers
+from common.system import UsageError
+from tools import catalog, copying
 
-SCHEMA = 1
-SHOWN = 25  # drifts in regress.md; regress.json has all
-HOLDS, FAILS, BROKEN, NOT_JUDGED = "holds", "FAILS", "BROKEN", "not judged"
-Content = Mapping[str, Any]  # results.json without histories
+SCHEMA = 2
+SHOWN, NOT_SHOWN, MOVED, BROKEN, NOT_JUDGED = "shown", "NOT SHOWN", "MOVED", "BROKEN", "not judged"
+COPIES = ("slowdown", "overfitting", "l1_l2", "vanishing_gradient")  # trained with stock Keras too
+COPY_SEEDS = 3
+Content = Mapping[str, Any]  # results.json without curves
+Key = tuple[str, str]  # recipe and data set; a copy has "copy" in place of the data set
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Train every recipe, or those named, at its default budget on each of its data sets; hold all
-    claims against it; compare with recorded results. Exits with 1 if anything fails."""
+    """Train every recipe, or those named, at its default budget on each of its data sets; judge
+    all findings; compare with recorded results. Exits with 1 if anything fails."""
 
     recipes: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], command.unless("NAME", "all")
+        tyro.conf.Positional[tuple[str, ...]], flags.optional("NAME", "all")
     ] = ()  # all if none is named
-    # train little of what has not changed since it was recorded, and report what is left out
+    # train little of what does not differ from its record, and report what is left out
     quick: bool = False
     # regress.json of another run, to compare with that instead of the recorded results
-    against: Annotated[Path | None, command.unless("FILE", "docs/results")] = None
-    # processes side by side
-    jobs: Annotated[int | None, command.unless("N", "one a core, 1 on a GPU")] = None
-    # where the runs go; the reports are DIR.md and DIR.json
+    against: Annotated[Path | None, flags.optional("FILE", "docs/results")] = None
+    # number of processes side by side
+    jobs: Annotated[int | None, flags.optional("N", "one per core, 1 on a GPU")] = None
+    # folder of the runs; the reports are DIR.md and DIR.json
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results/regress")
-    fresh: bool = False  # train everything anew; else finished runs are kept
+    fresh: bool = False  # train everything again; else finished runs are kept
 
 
 @dataclass(frozen=True)
 class Task:
-    """One recipe on one data set; `reference` are results of it to compare with, if there are."""
+    """One recipe on one data set; `reference` are results to compare with, if there are any."""
 
     recipe: str
     dataset: str
@@ -75,191 +79,174 @@ class Task:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a task. `alone` says why one seed was enough, where not all were trained."""
+    """What came of a task. `sample` says so where not all seeds were trained."""
 
     recipe: str
     dataset: str
     status: str
     why: str = ""
-    alone: str = ""
+    sample: str = ""
     seconds: float = 0.0
     content: Content | None = None
-    drift: Mapping[str, float] = field(default_factory=dict)  # by arm/metric, see `drift`
+    record: Mapping[str, Any] | None = None  # the comparison with the reference
 
     @property
     def name(self) -> str:
-        """As reports call it."""
-        return f"{catalog.target(self.recipe)} on {self.dataset}"
+        """The name in reports."""
+        return f"{catalog.target(self.recipe)}, {self.dataset}"
 
     @property
-    def held(self) -> str:
-        """How many claims hold."""
-        return f"{sum(claim['holds'] for claim in self.claims)} of {len(self.claims)}"
+    def entries(self) -> Sequence[Mapping[str, Any]]:
+        """The findings that were judged."""
+        found = self.content["findings"] if self.content else ()
+        return [entry for entry in found if entry["shown"] is not None]
 
     @property
-    def claims(self) -> Sequence[Mapping[str, Any]]:
-        """The judged ones."""
-        found = self.content["claims"] if self.content else ()
-        return [claim for claim in found if claim["holds"] is not None]
+    def failed(self) -> bool:
+        """Whether it makes the exit code 1."""
+        return self.status in (NOT_SHOWN, MOVED, BROKEN)
 
 
-def metrics(content: Content) -> dict[str, np.ndarray]:
-    """`arm/metric` -> one value a seed, (seeds,)."""
-    found = Results(content)
-    return {
-        f"{arm}/{name}": found.metric(f"{arm}/{name}")
-        for arm, measured in content["arms"].items()
-        for name in measured["metrics"]
-    }
-
-
-def drift(now: np.ndarray, then: np.ndarray, deviation: float) -> float:
-    """How far a metric moved: the mean difference over the seeds that both have, in deviations.
-
-    Args:
-        now, then: one value a seed, from seed 0 on, (seeds,) each.
-        deviation: between seeds; NaN if there is none to measure by.
-
-    Returns:
-        0 where all are equal to the last bit; infinite where seeds never differed and now do, or
-        where a number exists in only one of them; NaN where there is no deviation.
-    """
-    both = min(len(now), len(then))
-    if np.array_equal(now[:both], then[:both], equal_nan=True):
-        return 0.0
-    moved = float(np.mean(now[:both] - then[:both]))
-    if math.isnan(moved):
-        return math.inf
-    return moved / deviation if deviation != 0 else math.copysign(math.inf, moved)
-
-
-def drifts(now: Content, then: Content, recorded: Content | None) -> dict[str, float]:
-    """The drift of each metric that both have, in deviations of `then`, else of the record."""
-    found, before, usual = metrics(now), metrics(then), metrics(recorded) if recorded else {}
-
-    def deviation(name: str) -> float:
-        for values in (before[name], usual.get(name, ())):
-            if len(values) > 1:
-                return float(np.std(values, ddof=1))
-        return math.nan
-
-    return {
-        name: drift(found[name], before[name], deviation(name)) for name in found if name in before
-    }
-
-
-def enough(now: Content, reference: Content | None, all_arms: bool) -> str:
-    """Why what was trained of the first seed stands for all seeds; empty if it does not.
-
-    It does if it repeats the reference to the last bit, in all arms, or if the reference is of the
-    same code, knobs, data and versions. Where there is none, if claims could be judged.
-    """
-    if reference is None:
-        judged = any(claim["holds"] is not None for claim in now["claims"])
-        return "nothing recorded, holds on one" if judged else ""
-    if now["config"] != reference["config"]:
-        return ""
-    repeats = set(drifts(now, reference, None).values()) == {0.0}
-    same = now["key"] == reference.get("key")
-    if not (same or (repeats and all_arms)):
-        return ""
-    how = "the record to the bit" if repeats else "the record's code, data and versions"
-    return f"{'all arms' if all_arms else 'one arm'}: {how}"
-
-
-def measure(task: Task, report: workers.Report | None = None) -> Row:
-    """Trains and judges; what goes wrong is said in the row."""
+def measure(task: Task, on_progress: workers.Report | None = None) -> Row:
+    """Trains and judges; an exception becomes a row that is BROKEN."""
     began = time.perf_counter()
     try:
-        row = _measure(task)
+        row = _copy(task) if task.dataset == "copy" else _recipe(task)
     except Exception as error:
         row = Row(task.recipe, task.dataset, BROKEN, "".join(traceback.format_exception(error)))
     return dataclasses.replace(row, seconds=round(time.perf_counter() - began, 1))
 
 
-def _measure(task: Task) -> Row:
-    recipe = catalog.load(task.recipe)
+def _recipe(task: Task) -> Row:
+    recipe, key = catalog.load(task.recipe), (task.recipe, task.dataset)
     folder = task.out / f"{task.recipe}-{task.dataset}"
     arguments = ["--out", str(folder), "--jobs", "1"]
     arguments += [] if task.dataset == "none" else ["--dataset", task.dataset]
-    for i, (trained, flags) in enumerate(_steps(recipe, task)):
-        fresh = ["--fresh"] if task.fresh and i == 0 else []
-        code, said = _run(trained, [*arguments, *flags, *fresh], folder.with_suffix(".log"))
-        if code not in (command.HOLDS, command.FAILS):
-            return Row(task.recipe, task.dataset, BROKEN, said)
-        content = catalog.without_history(json.loads((folder / "results.json").read_text()))
-        stands = flags and code == command.HOLDS
-        alone = enough(content, task.reference, trained is recipe) if stands else ""
-        if alone:
-            break
-    if alone and task.reference:  # the claims of today judge the seeds that stand there
-        content = {**content, "claims": experiment.judge(recipe, task.reference)}
-    row = Row(task.recipe, task.dataset, HOLDS, alone=alone, content=content)
-    failing = [claim["name"] for claim in row.claims if not claim["holds"]]
-    if code == command.FAILS and not failing:
-        return dataclasses.replace(row, status=BROKEN, why=said)  # runs are missing
+    fresh = ["--fresh"] * task.fresh
+    if task.quick and task.reference:
+        first = recipe.arms_for("default", task.dataset)[0]
+        content, said = _run(recipe, [*arguments, *fresh, "--seeds", "1"], folder, (first,))
+        if content is None:
+            return Row(*key, BROKEN, said)
+        compared = record.compare(content, task.reference, whole=False)
+        if not compared["moved"]:
+            # The findings of today judge the seeds that stand in the reference.
+            judged = report.judged(recipe, task.reference)["findings"]
+            sample = f"{first}, seed 0: {record.describe(compared)}"
+            return _row(key, {**task.reference, "findings": judged}, compared, sample)
+        fresh = []
+    content, said = _run(recipe, [*arguments, *fresh], folder, None)
+    if content is None:
+        return Row(*key, BROKEN, said)
+    compared = record.compare(content, task.reference) if task.reference else None
+    return _row(key, content, compared)
+
+
+def _row(key: Key, content: Content, compared: Mapping | None, sample: str = "") -> Row:
+    row = Row(*key, SHOWN, sample=sample, content=content, record=compared)
+    failing = [entry["name"] for entry in row.entries if not entry["shown"]]
+    if any("runs are missing" in (entry["why"] or "") for entry in content["findings"]):
+        return dataclasses.replace(row, status=BROKEN, why=content["findings"][0]["why"])
     if failing:
-        return dataclasses.replace(row, status=FAILS, why="; ".join(failing))
-    if not row.claims:
-        return dataclasses.replace(row, status=NOT_JUDGED, why="nothing is claimed there")
+        return dataclasses.replace(row, status=NOT_SHOWN, why="; ".join(failing))
+    if compared and compared["moved"]:
+        return dataclasses.replace(row, status=MOVED, why=record.describe(compared))
+    if not row.entries and not compared:
+        return dataclasses.replace(row, status=NOT_JUDGED, why="no finding is judged there")
     return row
 
 
-def _steps(recipe: Recipe, task: Task) -> list[tuple[Recipe, list[str]]]:
-    """What is trained, until it is enough: the recipe, perhaps of one arm only, and flags."""
-    if not task.quick:
-        return [(recipe, [])]
-    one = ["--seeds", "1"]
-    first = recipe.arms[recipe.arms_for("default", task.dataset)[0]]
-    # The figure of one arm would show nothing.
-    sample = dataclasses.replace(recipe, applies=lambda arm, *_: arm is first, plot=_nothing)
-    return [*([(sample, one)] if task.reference else []), (recipe, one), (recipe, [])]
-
-
-def _nothing(found: Results) -> Figure:
-    return Figure()
-
-
-def _run(recipe: Recipe, arguments: list[str], log: Path) -> tuple[int, str]:
-    """The recipe's own command -> its exit code and the last line that it said."""
+def _run(
+    recipe: Any, arguments: list[str], folder: Path, arms: tuple[str, ...] | None
+) -> tuple[Content | None, str]:
+    """The recipe's own command -> its results, None if it failed, and the last line printed."""
+    log = folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w") as stream,
         contextlib.redirect_stdout(stream),
         contextlib.redirect_stderr(stream),
     ):
-        code = command.run(recipe, arguments)
+        code = command.run(recipe, arguments, arms)
     if code == command.INTERRUPTED:
         raise KeyboardInterrupt
-    return code, (log.read_text().splitlines() or [""])[-1]
+    if code not in (command.DONE, command.FAILED):
+        return None, (log.read_text().splitlines() or [""])[-1]
+    return without_curves(json.loads((folder / "results.json").read_text())), ""
 
 
-def tasks(flags: Flags, reference: Mapping[tuple[str, str], Content]) -> list[Task]:
-    """One for each recipe and data set; those that take longest come first."""
-    named = [catalog.find(name) for name in flags.recipes] or catalog.recipes()
+def _copy(task: Task) -> Row:
+    """The one-file copy, trained at full length by stock Keras, against the record."""
+    recipe, key = catalog.load(task.recipe), (task.recipe, task.dataset)
+    file = task.out / "copies" / f"{task.recipe}.py"
+    system.write_whole(file, copying.script(task.recipe)[file.name].encode())
+    spec = importlib.util.spec_from_file_location(f"copy_of_{task.recipe}", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    arrays = data.load(recipe.default_dataset).arrays
+    arms = {}
+    for arm in recipe.arms_for("default", recipe.default_dataset):
+        found = []
+        for seed in range(COPY_SEEDS):
+            keras.utils.set_random_seed(seed)
+            found.append(module.train(module.Config(), module.ARMS[arm], seed, arrays).metrics)
+        arms[arm] = {
+            # Seeds of its own: mini-batches come in another order than in the record.
+            "seeds": [f"copy {seed}" for seed in range(COPY_SEEDS)],
+            "metrics": {name: [float(one[name]) for one in found] for name in found[0]},
+        }
+    compared = record.compare({"arms": arms}, task.reference)
+    status = MOVED if compared["moved"] else SHOWN
+    return Row(*key, status, why=record.describe(compared), record=compared)
+
+
+def without_curves(content: Content) -> Content:
+    """results.json without its longest part: comparisons need only the metrics."""
+    arms = {
+        name: {part: value for part, value in arm.items() if not part.startswith("history")}
+        for name, arm in content["arms"].items()
+    }
+    return {**content, "arms": arms}
+
+
+def tasks(chosen: Flags, reference: Mapping[Key, Content]) -> list[Task]:
+    """One for each recipe and data set, and for some copies; the longest come first."""
+    named = [catalog.find(name) for name in chosen.recipes] or catalog.recipes()
+
+    def task(name: str, dataset: str, against: Content | None) -> Task:
+        return Task(name, dataset, against, chosen.quick, chosen.fresh, chosen.out)
+
     found = [
-        Task(name, dataset, reference.get((name, dataset)), flags.quick, flags.fresh, flags.out)
+        task(name, dataset, reference.get((name, dataset)))
         for name in dict.fromkeys(named)
         for dataset in catalog.load(name).datasets or ("none",)
     ]
+    for name in COPIES:
+        against = recorded().get((name, catalog.load(name).default_dataset))
+        if name in named and against and not (chosen.quick and name != COPIES[0]):
+            found.append(task(name, "copy", against))
 
-    def seconds(task: Task) -> float:
-        content = catalog.recorded(task.recipe)
-        if content is None:
+    def seconds(one: Task) -> float:
+        if one.reference is None:
             return math.inf
-        share = catalog.seeds(content) * len(content["arms"]) if task.quick else 1
-        return content["seconds"] / share
+        share = catalog.seeds(one.reference) * len(one.reference["arms"]) if one.quick else 1
+        return one.reference["seconds"] / share
 
     return sorted(found, key=seconds, reverse=True)
 
 
-def recorded() -> dict[tuple[str, str], Content]:
-    """What docs/results holds, by recipe and data set."""
-    contents = [content for name in catalog.recipes() if (content := catalog.recorded(name))]
-    return {(content["recipe"], content["dataset"]["name"]): content for content in contents}
+def recorded() -> dict[Key, Content]:
+    """What docs/results holds of the default preset, by recipe and data set."""
+    contents = [content for name in catalog.recipes() for content in catalog.records(name)]
+    return {
+        (content["recipe"], content["dataset"]["name"]): content
+        for content in contents
+        if content["preset"] == "default"
+    }
 
 
-def read(file: Path) -> dict[tuple[str, str], Content]:
+def read(file: Path) -> dict[Key, Content]:
     """What another run's regress.json holds. Raises UsageError for a file that is none."""
     try:
         found = json.loads(file.read_bytes())
@@ -272,26 +259,26 @@ def read(file: Path) -> dict[tuple[str, str], Content]:
         raise UsageError(f"--against: expected regress.json, received {file}: {reason}") from None
 
 
-def regress(flags: Flags, console: Console) -> list[Row]:
+def regress(chosen: Flags, console: Console) -> list[Row]:
     """Measures everything and tells as it goes; rows in the order of recipes.
 
     Raises UsageError for a recipe or a file that is not there, OSError where nothing can be
     written.
     """
-    record = recorded()
-    reference = read(flags.against) if flags.against else record
-    waiting = tasks(flags, reference)
-    flags.out.mkdir(parents=True, exist_ok=True)
-    rows: dict[tuple[str, str], Row] = {}
+    reference = read(chosen.against) if chosen.against else recorded()
+    waiting = tasks(chosen, reference)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    rows: dict[Key, Row] = {}
 
-    def tell(key: tuple[str, str], row: Row) -> None:
+    def tell(key: Key, row: Row) -> None:
         rows[key] = row
-        said = f"{row.held} claims, {row.seconds:.0f} s" if row.claims else row.why
-        said = f"{row.name}: {row.status}, {said}" + f" ({row.alone})" * bool(row.alone)
+        said = row.why or f"{len(row.entries)} findings"
+        said = f"{row.name}: {row.status}, {said}, {row.seconds:.0f} s"
+        said += f" ({row.sample})" * bool(row.sample)
         console.print(f"{len(rows)}/{len(waiting)} {said}", highlight=False, soft_wrap=True)
 
     absent = {}
-    for dataset in {task.dataset for task in waiting}:  # and those that are there are now cached
+    for dataset in {task.dataset for task in waiting} - {"copy"}:  # those found are now cached
         try:
             data.load(dataset)
         except data.DataError as error:
@@ -301,135 +288,95 @@ def regress(flags: Flags, console: Console) -> list[Row]:
         key = task.recipe, task.dataset
         if task.dataset in absent:
             tell(key, Row(*key, NOT_JUDGED, absent[task.dataset]))
-        elif flags.quick and any(name == task.recipe for name, _ in todo):
-            tell(key, Row(*key, NOT_JUDGED, "--quick judges the first data set that is there"))
+        elif chosen.quick and not task.reference:
+            tell(key, Row(*key, NOT_JUDGED, "not recorded, and --quick trains no whole recipe"))
         else:
             todo[key] = task
-    jobs = flags.jobs or command.usual_jobs()
+    jobs = chosen.jobs or command.usual_jobs()
     outcomes = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
     for key in todo.keys() - rows.keys():
         cause = outcomes.deaths.get(key, "not begun, since every process died")
         tell(key, Row(*key, BROKEN, cause))
-    return [
-        dataclasses.replace(row, drift=drifts(row.content, reference[key], record.get(key)))
-        if row.content and key in reference
-        else row
-        for key, row in sorted(rows.items())
-    ]
+    return [rows[key] for key in sorted(rows)]
 
 
 def _start(threads: int) -> None:
-    experiment.Start("float32", "auto")(threads)
+    grid.Start("float32", "auto")(threads)
     tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 
-def failed(rows: Sequence[Row]) -> list[Row]:
-    """Those that make the exit code 1."""
-    return [row for row in rows if row.status in (FAILS, BROKEN)]
-
-
-def moved(rows: Sequence[Row]) -> list[tuple[Row, str, float]]:
-    """(row, arm/metric, drift) of all that moved, worst first; what has no deviation comes last."""
-    found = [(row, name, size) for row in rows for name, size in row.drift.items() if size != 0]
-    return sorted(found, key=lambda one: -1 if math.isnan(one[2]) else abs(one[2]), reverse=True)
-
-
-def page(rows: Sequence[Row], flags: Flags, seconds: float) -> str:
+def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
     """regress.md."""
     statuses = [row.status for row in rows]
     count = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions().items())
-    against = flags.against.name if flags.against else "docs/results"
-    unjudged = [f"- {row.name}: {row.why}" for row in rows if row.status == NOT_JUDGED]
-    parts = [
+    versions = ", ".join(f"{name} {version}" for name, version in system.versions().items())
+    against = chosen.against.name if chosen.against else "docs/results"
+    head = ("recipe", "data", "verdict", "findings shown", "as recorded", "s")
+    lines = [
         "# Regression\n",
         ", ".join(f"{status}: {n}" for status, n in count.items()) + ".",
-        f"Compared with {against}. {seconds / 60:.0f} minutes on {results.hardware()}; {versions}; "
-        f"commit {results.commit()}.\n",
-        *_overview(rows),
-        *(["\n## Not judged\n", *unjudged] if unjudged else []),
-        *(["\n## Failures\n"] if failed(rows) else []),
-        *(line for row in failed(rows) for line in _failure(row)),
-        "\n## Drift\n",
-        "The mean difference over common seeds, in deviations between seeds; worst first.\n",
-        *_drift(rows),
+        f"Compared with {against}. {seconds / 60:.0f} minutes on {system.hardware()}; {versions}; "
+        f"commit {system.commit()}.\n",
+        catalog.row(*head),
+        "|---|---|---|---|---|---|",
     ]
-    return "\n".join(parts) + "\n"
-
-
-def _overview(rows: Sequence[Row]) -> list[str]:
-    worst = {row.name: size for row, _, size in reversed(moved(rows))}
-    head = ("recipe", "data", "verdict", "claims that hold", "seeds", "largest drift", "s")
-    lines = [catalog.row(*head), "|---|---|---|---|---|---|---|"]
     for row in rows:
-        seeds = str(catalog.seeds(row.content)) if row.content else ""
-        cells = (
-            catalog.target(row.recipe),
-            row.dataset,
-            f"**{row.status}**" if row in failed(rows) else row.status,
-            row.held if row.claims else "",
-            f"{seeds} ({row.alone})" if row.alone else seeds,
-            f"{worst.get(row.name, 0.0):.2g}" if row.drift else "",
-            f"{row.seconds:.0f}",
-        )
+        shown = catalog.counted([entry["shown"] for entry in row.entries])
+        status = f"**{row.status}**" if row.failed else row.status
+        about = row.sample or (record.describe(row.record) if row.record else row.why)
+        about = "" if row.status == BROKEN else about
+        cells = catalog.target(row.recipe), row.dataset, status, shown, about, f"{row.seconds:.0f}"
         lines.append(catalog.row(*cells))
-    return lines
-
-
-def _failure(row: Row) -> list[str]:
-    if row.status == BROKEN:
-        return [f"{row.name}:\n", *(f"    {line}" for line in row.why.splitlines()), ""]
-    lines = [f"{row.name}:\n", catalog.row("claim", "published", "measured", "expected")]
-    lines += ["|---|---|---|---|"]
-    for claim in row.claims:
-        if not claim["holds"]:
-            cells = catalog.published(claim), claims.describe(claim), claim["expected"]
-            lines.append(catalog.row(claim["name"], *cells))
-    return [*lines, ""]
-
-
-def _drift(rows: Sequence[Row]) -> list[str]:
-    found, compared = moved(rows), sum(len(row.drift) for row in rows)
-    if not found:
-        return [f"Nothing moved: all {compared} metrics are what they were, to the last bit."]
-    lines = [catalog.row("recipe", "data", "metric", "drift"), "|---|---|---|---|"]
-    for row, name, size in found[:SHOWN]:
-        lines.append(catalog.row(catalog.target(row.recipe), row.dataset, name, f"{size:+.2f}"))
-    return [*lines, f"\n{len(found)} metrics of {compared} moved."]
+    for row in rows:
+        if row.status == BROKEN:
+            lines += [f"\n## {row.name}\n", *(f"    {line}" for line in row.why.splitlines())]
+        elif row.status == NOT_SHOWN:
+            lines += [f"\n## {row.name}\n", catalog.row("finding", "measured", "verdict")]
+            lines += ["|---|---|---|"]
+            lines += [
+                catalog.row(e["name"], findings.measured_text(e), findings.verdict(e))
+                for e in row.entries
+                if not e["shown"]
+            ]
+        elif row.status == MOVED:
+            lines += [f"\n## {row.name}\n", catalog.row("metric", "standard deviations")]
+            lines += ["|---|---|"]
+            lines += [catalog.row(m["metric"], f"{m['by']}") for m in row.record["moved"]]
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code: 0, 1 for a failure, 2 bad usage, 130 interrupted."""
     began, console = time.perf_counter(), Console()
     try:
-        flags = command.parse(Flags, arguments, __doc__, prog="python -m tools.regress")
-        if flags.jobs is not None and flags.jobs < 1:
-            raise UsageError(f"--jobs: expected a number of at least 1, received {flags.jobs}")
-        rows = regress(flags, console)
+        chosen = flags.parse(Flags, arguments, __doc__, prog="make regress")
+        if chosen.jobs is not None and chosen.jobs < 1:
+            raise UsageError(f"--jobs: expected a number of at least 1, received {chosen.jobs}")
+        rows = regress(chosen, console)
     except OSError as error:
         reason = f"expected a folder to write in, received: {error.strerror}"
-        print(f"regress: --out {flags.out}: {reason}", file=sys.stderr)
+        print(f"regress: --out {chosen.out}: {reason}", file=sys.stderr)
         return command.BAD_USAGE
     except UsageError as error:
         print(f"regress: {' '.join(str(error).split())}", file=sys.stderr)
         return command.BAD_USAGE
     except KeyboardInterrupt:
-        console.print("Interrupted. What is finished is kept; the same command goes on.")
+        console.print("Interrupted. Finished runs are kept; the same command goes on.")
         return command.INTERRUPTED
     content = {
         "schema": SCHEMA,
-        "quick": flags.quick,
-        "versions": results.versions(),
-        "hardware": results.hardware(),
-        "commit": results.commit(),
+        "quick": chosen.quick,
+        "versions": system.versions(),
+        "hardware": system.hardware(),
+        "commit": system.commit(),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    reports = {end: flags.out.parent / f"{flags.out.name}.{end}" for end in ("json", "md")}
-    results.write_whole(reports["json"], results.encode(content))
-    text = page(rows, flags, time.perf_counter() - began)
-    results.write_whole(reports["md"], text.encode())
+    reports = {end: chosen.out.parent / f"{chosen.out.name}.{end}" for end in ("json", "md")}
+    system.write_whole(reports["json"], results.encode(content))
+    text = page(rows, chosen, time.perf_counter() - began)
+    system.write_whole(reports["md"], text.encode())
     console.print(f"report   {reports['md']}", highlight=False, markup=False, soft_wrap=True)
-    return command.FAILS if failed(rows) else command.HOLDS
+    return command.FAILED if any(row.failed for row in rows) else command.DONE
 
 
 if __name__ == "__main__":

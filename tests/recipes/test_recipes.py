@@ -1,8 +1,9 @@
-"""Every recipe, found by globbing: its shape, its claims and its knobs."""
+"""Every recipe, found by globbing: its shape, its findings and its hyperparameters."""
 
 import ast
 import dataclasses
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -11,21 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from common.claims import Band, Effect
-from common.command import check_knobs, main
-from common.results import Results
+from common.experiment import command, findings
+from common.experiment.recipe import check_numbers
+from common.experiment.results import Results
 from tools import catalog
 
 ROOT = Path(__file__).parents[2]
 NAMES = catalog.recipes()
 # What a reader who has read one recipe looks for in the next, in this order.
-ORDER = ["Config", "ARMS", "build_model", "train", "CLAIMS", "plot", "RECIPE"]
+ORDER = ["Config", "ARMS", "build_model", "train", "FINDINGS", "plot", "RECIPE"]
+RULE = "# ---- findings"
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
     """A recipe as a user starts it."""
     return subprocess.run(
-        [sys.executable, "-m", f"recipes.{name}", *arguments],
+        [sys.executable, "-m", catalog.module(name), *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -34,59 +36,84 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def module(name: str):
-    return importlib.import_module(f"recipes.{name}")
+    return importlib.import_module(catalog.module(name))
 
 
 def test_there_are_recipes():
     assert NAMES
 
 
+def test_chapters_name_all_their_recipes():
+    """In their docstrings, in the order in which they are read."""
+    for chapter, names in catalog.chapters().items():
+        about = catalog.docstring(ROOT / "recipes" / chapter / "__init__.py")
+        assert names
+        for name in names:
+            assert f"`{name}`" in about, (chapter, name)
+        assert f"`{chapter}`" in catalog.docstring(ROOT / "recipes" / "__init__.py")
+    assert len(NAMES) == len(set(NAMES))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_reads_like_the_others(name):
-    source = (ROOT / "recipes" / f"{name}.py").read_text()
+    source = catalog.path(name).read_text()
     tree = ast.parse(source)
     defined = []
     for node in tree.body:
         if isinstance(node, ast.Assign):
             names = [part for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name)]
-            defined += [name.id for name in names]
+            defined += [(name.id, node.lineno) for name in names]
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            defined.append(node.name)
-    assert [one for one in defined if one in ORDER] == ORDER
+            defined.append((node.name, node.lineno))
+    assert [one for one, _ in defined if one in ORDER] == ORDER
+    lines = source.splitlines()
+    assert lines.count(RULE) == 1
+    rule = lines.index(RULE) + 1
+    places = dict(defined)
+    assert places["train"] < rule < places["FINDINGS"]
     docstring = ast.get_docstring(tree)
     assert "Source: " in docstring
     assert "Differs from the source: " in docstring
     assert catalog.duration(name)
     assert len(catalog.headline(name)) <= 100
-    assert len(source.splitlines()) <= 230  # about 150 is the aim
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_knobs_are_few_and_explained(name):
+def test_build_model_and_train_have_one_signature(name):
+    recipe = module(name)
+    model, train = (inspect.signature(f) for f in (recipe.build_model, recipe.train))
+    assert list(model.parameters) == ["config", "arm", "seed"]
+    assert list(train.parameters) == ["config", "arm", "seed", "data"]
+    assert model.return_annotation is not inspect.Signature.empty
+    assert recipe.build_model.__doc__
+    assert "->" in recipe.build_model.__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hyperparameters_are_few_and_explained(name):
     recipe = module(name).RECIPE
-    knobs = dataclasses.fields(recipe.config)
-    assert 0 < len(knobs) < 10
+    fields = dataclasses.fields(recipe.config)
+    assert 0 < len(fields) < 10
     source = recipe.file.read_text().splitlines()
-    for knob in knobs:
-        line = next(line for line in source if line.strip().startswith(f"{knob.name}: "))
-        assert " # " in line, f"{knob.name} lacks a comment"
+    for field in fields:
+        line = next(line for line in source if line.strip().startswith(f"{field.name}: "))
+        assert " # " in line, f"{field.name} lacks a comment"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_claims_speak_of_arms_and_data_sets_there_are(name):
+def test_findings_speak_of_arms_and_data_sets_there_are(name):
     recipe = module(name).RECIPE
-    assert recipe.claims
-    settings = [*(recipe.datasets or ["none"])]
-    settings += [f"{dataset} --paper" for dataset in settings]
-    for claim in recipe.claims:
-        metrics = [claim.metric] if isinstance(claim, Band) else [claim.larger, claim.smaller]
-        assert all(metric.partition("/")[0] in recipe.arms for metric in metrics)
-        assert claim.source
-        if isinstance(claim, Band):
-            assert set(claim.bands) <= set(settings)
-            assert all(low <= high for low, high in claim.bands.values())
-        else:
-            assert isinstance(claim, Effect)
+    assert recipe.findings
+    assert recipe.seeds >= 3 or not recipe.datasets
+    for finding in recipe.findings:
+        named = [finding.arm, *(getattr(finding, n, None) for n in ("than", "to", "over", "minus"))]
+        assert {one for one in named if isinstance(one, str)} <= set(recipe.arms)
+        datasets = finding.dataset or ()
+        datasets = {datasets} if isinstance(datasets, str) else set(datasets)
+        assert datasets <= set(recipe.datasets)
+        if isinstance(finding, findings.Printed):
+            assert finding.source
+            assert finding.preset in ("default", "paper")
 
 
 @pytest.mark.parametrize("preset", ["default", "smoke", "paper"])
@@ -94,25 +121,25 @@ def test_claims_speak_of_arms_and_data_sets_there_are(name):
 def test_every_preset_makes_sense_on_every_data_set(name, preset):
     recipe = module(name).RECIPE
     for dataset in recipe.datasets or ("none",):
-        check_knobs(recipe.knobs(preset, dataset))
+        check_numbers(recipe.configured(preset, dataset))
         assert recipe.arms_for(preset, dataset), dataset
 
 
-def numeric_knobs() -> list[tuple[str, str]]:
+def numbers() -> list[tuple[str, str]]:
     return [
-        (name, knob.name)
+        (name, field.name)
         for name in NAMES
-        for knob in dataclasses.fields(module(name).RECIPE.config)
-        if isinstance(knob.default, (int, float))
+        for field in dataclasses.fields(module(name).RECIPE.config)
+        if isinstance(field.default, (int, float))
     ]
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "much", "-0.001"])
-@pytest.mark.parametrize(("name", "knob"), numeric_knobs())
-def test_nonsense_for_a_knob_is_refused(name, knob, value, tmp_path, capsys):
-    flag = f"--{knob.replace('_', '-')}"
+@pytest.mark.parametrize(("name", "field"), numbers())
+def test_nonsense_for_a_number_is_refused(name, field, value, tmp_path, capsys):
+    flag = f"--{field.replace('_', '-')}"
     with pytest.raises(SystemExit) as exit_:
-        main(module(name).RECIPE, [f"{flag}={value}", "--out", str(tmp_path / "out")])
+        command.main(module(name).RECIPE, [f"{flag}={value}", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err
     assert exit_.value.code == 2
     assert said.count("\n") == 1
@@ -124,7 +151,7 @@ def test_nonsense_for_a_knob_is_refused(name, knob, value, tmp_path, capsys):
     ("name", "argument"),
     [
         ("dropout", "--drop-hidden=1"),
-        ("dropout", "--bound=0"),
+        ("dropout", "--max-norm=0"),
         ("l1_l2", "--bound=0"),
         ("early_stopping", "--patience=0"),
         ("augmentation", "--sigma=0"),
@@ -142,9 +169,9 @@ def test_nonsense_for_a_knob_is_refused(name, knob, value, tmp_path, capsys):
         ("signal_propagation", "--tanh-width=0"),
     ],
 )
-def test_a_knob_just_outside_its_range_is_refused(name, argument, tmp_path, capsys):
+def test_a_number_just_outside_its_range_is_refused(name, argument, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(
+        command.main(
             module(name).RECIPE,
             ["--dataset", "digits", "--jobs", "1", "--out", str(tmp_path / "out"), argument],
         )
@@ -185,9 +212,9 @@ def test_without_mnist_and_network_a_recipe_runs_on_digits_and_says_so(tmp_path)
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("TFDS_DATA_DIR", None)
     code = (
-        "import recipes, sys; from common import data; data.PROBE_SECONDS = 0.01; "
-        "from recipes.overfitting import RECIPE; from common.command import main; "
-        "main(RECIPE, sys.argv[1:])"
+        "import recipes, sys; from common.data import tfds; tfds.PROBE_SECONDS = 0.01; "
+        "from recipes.regularization.overfitting import RECIPE; "
+        "from common.experiment import main; main(RECIPE, sys.argv[1:])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "--smoke", "--out", str(tmp_path / "out")],
@@ -198,9 +225,9 @@ def test_without_mnist_and_network_a_recipe_runs_on_digits_and_says_so(tmp_path)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "NO MNIST TO BE HAD: RUNNING ON DIGITS INSTEAD" in done.stdout
+    assert "MNIST NOT FOUND: RUNNING ON DIGITS INSTEAD" in done.stdout
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["dataset"]["name"] == "digits"
-    assert all(claim["published"] is None for claim in content["claims"])
+    assert all((entry["printed"] or {}).get("agrees") is None for entry in content["findings"])
     title = module("overfitting").RECIPE.plot(Results(content)).get_suptitle()
     assert "scikit-learn's digits" in title

@@ -1,0 +1,18 @@
+"""Experiments: arms and seeds trained, judged by findings, drawn, and run from the command line."""
+
+from common.data import Data
+from common.experiment import figures
+from common.experiment.command import main
+from common.experiment.recipe import Examples, Outcome, Photographs, Recipe
+from common.experiment.results import Results
+
+__all__ = [
+    "Data",
+    "Examples",
+    "Outcome",
+    "Photographs",
+    "Recipe",
+    "Results",
+    "figures",
+    "main",
+]

@@ -1,0 +1,108 @@
+"""The flags that every recipe has, and tyro's command line with errors of one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from common.experiment.recipe import Recipe
+from common.system import UsageError
+
+
+def optional(metavar: str, default: str) -> Any:
+    """How --help shows a flag that may be left out, and what then holds."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags that every recipe has."""
+
+    # The comment of each is its help.
+    smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
+    paper: bool = False  # the published protocol; may take hours
+    # number of seeds, from 0 on
+    seeds: Annotated[int | None, optional("N", "the recipe's own number")] = None
+    # number of processes that train arms and seeds side by side
+    jobs: Annotated[int | None, optional("N", "one per core, 1 on a GPU")] = None
+    # name of the data set
+    dataset: Annotated[str | None, optional("NAME", "the recipe's first, else digits")] = None
+    # folder of TensorFlow Datasets
+    data_dir: Annotated[Path | None, optional("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")] = (
+        None
+    )
+    # folder for the results
+    out: Annotated[Path | None, optional("DIR", "results/NAME")] = None
+    # number format of the arithmetic: float32, mixed_bfloat16 or mixed_float16
+    precision: Annotated[str, tyro.conf.arg(metavar="FORMAT")] = "float32"
+    # where to train: auto, cpu, gpu, gpu:0,1 or cpu:N (N logical devices, to try replicas)
+    devices: Annotated[str, tyro.conf.arg(metavar="DEVICES")] = "auto"
+    fresh: bool = False  # train everything again; else finished arms and seeds are kept
+    replot: bool = False  # draw the figure again from results.json, without training
+
+
+def parse_recipe(recipe: Recipe, arguments: list[str], dataset: str) -> tuple[str, Flags, Any]:
+    """Preset, flags and config; flags override what preset and data set change.
+
+    Raises UsageError.
+    """
+    presets = [name for name in ("smoke", "paper") if f"--{name}" in arguments]
+    if len(presets) == 2:
+        raise UsageError("expected --smoke or --paper, received both")
+    preset = presets[0] if presets else "default"
+    command = dataclasses.make_dataclass(
+        "command", [("common", Flags), ("recipe", recipe.config)], frozen=True
+    )
+    started_as_file = recipe.module.__name__ == "__main__" and recipe.module.__spec__ is None
+    parsed = parse(
+        command,
+        arguments,
+        recipe.module.__doc__ or "",
+        prog=f"python {recipe.file.name}" if started_as_file else f"make recipe-{recipe.name}",
+        default=command(Flags(), recipe.configured(preset, dataset)),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return preset, parsed.common, parsed.recipe
+
+
+def parse(command: type, arguments: list[str], about: str, config: tuple = (), **how: Any) -> Any:
+    """`tyro.cli` whose errors are a UsageError, and whose help begins with `about`, wrapped."""
+    if {"-h", "--help"} & set(arguments):
+        width = min(100, Console().width)
+        for part in about.strip().split("\n\n"):  # an indented one is a command
+            print(part if part.startswith(" ") else textwrap.fill(part, width), end="\n\n")
+    config = (tyro.conf.FlagCreatePairsOff, *config)
+    with tyro._errors.on_parse_error(_refuse):
+        return tyro.cli(command, args=arguments, description=" ", config=config, **how)
+
+
+def _refuse(event: tyro._errors.ParseErrorEvent) -> None:
+    """Raises what tyro is about to print, as one line.
+
+    The hook belongs to tyro's internal interface; a test tells if an upgrade changes it.
+    """
+    argument = getattr(event, "argument", None)
+    name = argument.lowered.name_or_flags[-1] if argument else ""
+    match event:
+        case tyro._errors.UnrecognizedArgs(tokens=tokens):
+            reason = f"expected flags that --help lists, received {' '.join(tokens)}"
+        case tyro._errors.InvalidChoice(value=value, choices=choices):
+            reason = f"{name}: expected one of {', '.join(choices)}; received {value}"
+        case tyro._errors.BadValue():
+            reason = f"{name}: expected a value, received {event.offending_value or 'none'}"
+        case tyro._errors.InstantiationFailure(message=message) if argument:
+            kind = "a whole number" if "int()" in message else "a number"
+            value = re.search(r"'([^']*)'", message)[1] or "nothing"
+            reason = f"{name}: expected {kind}, received {value}"
+        case tyro._errors.InstantiationFailure(message=reason):  # of a config's __post_init__
+            pass
+        case _:
+            return
+    raise UsageError(reason)

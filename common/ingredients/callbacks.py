@@ -1,0 +1,42 @@
+"""Callbacks that measure a model after its epochs."""
+
+import keras
+
+
+class Evaluate(keras.callbacks.Callback):
+    """Adds the loss and the metrics on further data to the History, as `{prefix}_loss` and so on.
+
+    Args:
+        prefix: of the names in the logs and in the History.
+        x, y: the data, as for `keras.Model.evaluate`.
+        every: number of epochs between two evaluations; the first one comes after epoch `every`.
+    """
+
+    remembers = ()  # names of the attributes that a resumed training must restore
+
+    def __init__(self, prefix, x, y, every=1):
+        super().__init__()
+        self.prefix, self.x, self.y, self.every = prefix, x, y, every
+
+    def evaluate(self):
+        """Loss and metrics by name."""
+        return self.model.evaluate(self.x, self.y, batch_size=1000, return_dict=True, verbose=0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds to the logs in place, so that callbacks after this one see them too."""
+        if (epoch + 1) % self.every == 0:
+            logs.update({f"{self.prefix}_{name}": v for name, v in self.evaluate().items()})
+
+
+class Record(keras.callbacks.Callback):
+    """Keeps what `measure()` returns after every epoch, a number or an array, in `values`."""
+
+    remembers = ("values",)
+
+    def __init__(self, measure):
+        super().__init__()
+        self.measure, self.values = measure, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measures."""
+        self.values.append(self.measure())

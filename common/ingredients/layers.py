@@ -1,0 +1,127 @@
+"""Crops of images, after Krizhevsky, Sutskever & Hinton (NIPS 2012), section 4.1."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("recipes")
+class Crop(keras.layers.Layer):
+    """Subtracts the mean image and crops: at random in training, the middle otherwise.
+
+    (B, H, W, 3) pixels in 0..255 -> (B, size, size, 3) in -255..255, float32. In training every
+    image gets its own position and color shift, and half of them are mirrored.
+
+    Args:
+        size: height and width of a crop.
+        mean: mean training image (H, W, 3) in 0..255.
+        margin: width of the zeros around the image, in pixels, once the mean is subtracted.
+        colors: axes (3, 3) from `pca_colors`. Each of them, times an amount from N(0, stddev^2), is
+            added to all pixels of an image. None: no color shift.
+        stddev: standard deviation of these amounts; .1 in the paper.
+        random: False crops the middle in training too.
+        seed: of everything random.
+
+    Raises:
+        ValueError: crops that are larger than the images with their margin.
+    """
+
+    def __init__(
+        self, size, mean, margin=0, colors=None, stddev=0.1, random=True, seed=0, **kwargs
+    ):
+        super().__init__(**{"dtype": "float32"} | kwargs)  # half precision would round pixels
+        self.size, self.margin, self.stddev = size, margin, stddev
+        self.random, self.seed = random, seed
+        self.mean = np.asarray(mean, np.float32)
+        self.colors = None if colors is None else np.asarray(colors, np.float32)
+        self.generator = keras.random.SeedGenerator(seed)
+        height, width = (side + 2 * margin for side in self.mean.shape[:2])
+        if size > min(height, width):
+            raise ValueError(
+                f"expected images of at least {size} x {size} with their margin, "
+                f"received {height} x {width}"
+            )
+
+    def get_config(self):
+        """The arguments, so that a saved model can be loaded."""
+        names = ("size", "margin", "stddev", "random", "seed")
+        arrays = {"mean": self.mean.tolist(), "colors": self.colors}
+        if self.colors is not None:
+            arrays["colors"] = self.colors.tolist()
+        return super().get_config() | {name: getattr(self, name) for name in names} | arrays
+
+    def call(self, images, training=False):
+        """(B, H, W, 3) pixels -> (B, size, size, 3)."""
+        images = self.centered(images)
+        height, width = images.shape[1:3]
+        down, right = height - self.size, width - self.size  # the largest offsets
+        if not (training and self.random):
+            return self.window(images, down // 2, right // 2)
+        n = ops.shape(images)[0]
+        down = keras.random.randint((n, 1), 0, down + 1, seed=self.generator)
+        right = keras.random.randint((n, 1), 0, right + 1, seed=self.generator)
+        mirrored = keras.random.randint((n, 1), 0, 2, seed=self.generator)
+        rows = down + ops.arange(self.size)
+        columns = ops.arange(self.size)
+        columns = right + ops.where(mirrored == 1, self.size - 1 - columns, columns)
+        # One gather of pixels, by their number in the batch.
+        first = (height * width * ops.arange(n))[:, None, None]
+        pixels = first + rows[:, :, None] * width + columns[:, None, :]
+        crops = ops.take(ops.reshape(images, (-1, 3)), ops.reshape(pixels, (-1,)), axis=0)
+        crops = ops.reshape(crops, (n, self.size, self.size, 3))
+        if self.colors is None:
+            return crops
+        amounts = self.stddev * keras.random.normal((n, 3), seed=self.generator)
+        return crops + ops.matmul(amounts, self.colors)[:, None, None, :]
+
+    def ten(self, images):
+        """(B, H, W, 3) pixels -> (10, B, size, size, 3): four corners and the middle, mirrored too.
+
+        The middle is number 4.
+        """
+        images = self.centered(images)
+        down, right = (side - self.size for side in images.shape[1:3])
+        offsets = (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)
+        crops = ops.stack([self.window(images, *offset) for offset in offsets])
+        return ops.concatenate([crops, ops.flip(crops, axis=3)])
+
+    def centered(self, images):
+        """(B, H, W, 3) -> (B, H + 2 margin, W + 2 margin, 3), with the mean subtracted."""
+        around = (self.margin, self.margin)
+        return ops.pad(ops.cast(images, "float32") - self.mean, ((0, 0), around, around, (0, 0)))
+
+    def window(self, images, down, right):
+        """(B, H, W, 3) -> (B, size, size, 3), its upper left pixel at (down, right)."""
+        return images[:, down : down + self.size, right : right + self.size]
+
+
+def predict_crops(crop, net, images):
+    """Class probabilities (n, classes) from the middle crop, and the mean over ten crops.
+
+    Args:
+        crop: `Crop` layer.
+        net: keras.Model, crops -> logits.
+        images: (n, H, W, 3) pixels in 0..255.
+    """
+    pixels = keras.Input(images.shape[1:])
+    logits = net(ops.reshape(crop.ten(pixels), (-1, crop.size, crop.size, 3)))
+    ten = ops.reshape(ops.softmax(ops.cast(logits, "float32")), (10, -1, logits.shape[-1]))
+    model = keras.Model(pixels, [ten[4], ops.mean(ten, axis=0)])
+    size = max(1, 2**18 // images[:1].nbytes)  # few enough for the responses to fit into memory
+    batches = [model.predict_on_batch(images[i : i + size]) for i in range(0, len(images), size)]
+    return tuple(np.concatenate(outputs) for outputs in zip(*batches, strict=True))
+
+
+def pca_colors(images):
+    """uint8 images (n, H, W, 3) -> the principal axes of their colors (3, 3), in rows.
+
+    An axis is an eigenvector of the pixels' covariance, as long as the standard deviation along it:
+    the outer products of the rows add up to the covariance. The paper's formula has the eigenvalue,
+    in squared pixels; its author's program, cuda-convnet2, takes the root.
+    """
+    n, total, squares = images[..., 0].size, np.zeros(3), np.zeros((3, 3))
+    for some in np.array_split(images, 1 + images.nbytes // 2**22):  # float64 takes 8 times as much
+        pixels = some.reshape(-1, 3).astype(np.float64)
+        total, squares = total + pixels.sum(axis=0), squares + pixels.T @ pixels
+    values, vectors = np.linalg.eigh(squares / n - np.outer(total, total) / n**2)
+    return (vectors * np.sqrt(np.maximum(values, 0))).T

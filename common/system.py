@@ -1,0 +1,81 @@
+"""What every room uses: errors shown to users, files written whole, versions and hardware."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UsageError(ValueError):
+    """A request that cannot be met; its message is one line: expected ..., received ..."""
+
+
+def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:
+    """Writes the file, in one piece or several, whole or not at all: beside it, then renamed.
+
+    Raises OSError.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.writelines([content] if isinstance(content, bytes) else content)
+        os.chmod(temporary, 0o644)  # mkstemp's own 0600 would hide the file from other users
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def cores() -> int:
+    """Number of cores that this process may use, as Slurm and containers limit them."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on."""
+    found = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+    return {"python": platform.python_version(), **found}
+
+
+def hardware() -> str:
+    """The processor and its cores, or the GPUs."""
+    import tensorflow as tf  # takes seconds, and the rest of this module does without
+
+    if gpus := tf.config.get_visible_devices("GPU"):
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
+        return ", ".join(str(name) for name in names)
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(
+            (line.split(": ")[1] for line in lines if line.startswith("model name")), model
+        )
+    return f"{model.strip()}, {os.cpu_count()} cores"
+
+
+def commit() -> str | None:
+    """The commit of this repository, None outside one; `-dirty` if its files differ.
+
+    Documents do not count, because a recorded run changes them.
+    """
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
+
+    with contextlib.suppress(OSError):
+        head = git("rev-parse", "--short=12", "HEAD")
+        if head.returncode == 0:
+            documents = ":(exclude,top)docs", ":(exclude,top)README.md"
+            differs = git("diff", "--quiet", "HEAD", "--", ":/", *documents).returncode
+            return head.stdout.strip() + "-dirty" * bool(differs)
+    return None

@@ -1,0 +1,507 @@
+"""Data honesty: the public data set is recognized, anything else is named or refused."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.data import DataError, datasets, load, tfds
+from common.system import UsageError
+
+# --- a tiny data set in TensorFlow Datasets' own format, standing in for MNIST
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A folder with 30 + 10 images as `mnist`, in which the public checksum is that of these."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    data = tuple(
+        (rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.int32) % 10)
+        for n in (30, 10)
+    )
+    root = tmp_path / "tfds"
+    write_tfds(root / "mnist" / "3.0.1", data)
+    monkeypatch.setitem(datasets.CONTENT, "mnist", datasets.content_checksum(data))
+    monkeypatch.setitem(datasets.FIRST_LABELS, "mnist", tuple(range(10)))
+    return root
+
+
+def write_tfds(folder: Path, data, ids=False) -> None:
+    """What `tfds` writes: records sorted by the MD5 of split name and number, or else with ids."""
+    folder.mkdir(parents=True)
+    described = []
+    for name, (images, labels) in zip(("train", "test"), data, strict=True):
+        file = folder / f"mnist-{name}.tfrecord-00000-of-00001"
+        numbers = range(len(labels))
+        if ids:
+            order = np.random.default_rng(1).permutation(numbers)
+        else:
+            order = sorted(
+                numbers, key=lambda i, name=name: hashlib.md5(f"{name}{i}".encode()).digest()
+            )
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for i in order:
+                png = tf.io.encode_png(images[i].reshape(28, 28, -1)).numpy()
+                features = {
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png])),
+                    "label": tf.train.Feature(
+                        int64_list=tf.train.Int64List(value=[int(labels[i])])
+                    ),
+                }
+                if ids:
+                    number = f"{name}_{i:05}".encode()
+                    features["id"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[number]))
+                example = tf.train.Example(features=tf.train.Features(feature=features))
+                writer.write(example.SerializeToString())
+        described.append(
+            {
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                "name": name,
+                "numBytes": str(file.stat().st_size),
+                "shardLengths": [str(len(labels))],
+            }
+        )
+    info = {"fileFormat": "tfrecord", "name": "mnist", "splits": described, "version": "3.0.1"}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    prefix = "tensorflow_datasets.core.features"
+    channels = str(data[0][0].shape[3] if data[0][0].ndim == 4 else 1)
+    image = {"image": {"dtype": "uint8", "shape": {"dimensions": ["28", "28", channels]}}}
+    features = {
+        "image": {**image, "pythonClassName": f"{prefix}.image_feature.Image"},
+        "label": {
+            "classLabel": {"numClasses": "10"},
+            "pythonClassName": f"{prefix}.class_label_feature.ClassLabel",
+        },
+    }
+    if ids:
+        features["id"] = {"text": {}, "pythonClassName": f"{prefix}.text_feature.Text"}
+    described = {
+        "featuresDict": {"features": features},
+        "pythonClassName": f"{prefix}.features_dict.FeaturesDict",
+    }
+    (folder / "features.json").write_text(json.dumps(described))
+
+
+def cache_file(root: Path, ending="pixels") -> Path:
+    (file,) = (root.parent / "cache" / "keras-recipes").glob(f"*.{ending}")
+    return file
+
+
+def assert_same(one, other):
+    for (x, y), (images, labels) in zip(one.arrays, other.arrays, strict=True):
+        np.testing.assert_array_equal(x, images)
+        np.testing.assert_array_equal(y, labels)
+        assert (x.dtype, y.dtype) == (images.dtype, labels.dtype) == (np.uint8, np.int32)
+    assert one.sha256 == other.sha256
+
+
+def test_published_order_is_restored(tiny):
+    found = load("mnist", tiny)
+    (x_train, y_train), (x_test, y_test) = found.arrays
+    np.testing.assert_array_equal(y_train, np.arange(30) % 10)
+    np.testing.assert_array_equal(y_test, np.arange(10))
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(x_train, rng.integers(0, 256, (30, 28, 28), dtype=np.uint8))
+    np.testing.assert_array_equal(x_test, rng.integers(0, 256, (10, 28, 28), dtype=np.uint8))
+    assert (found.n_train, found.n_test) == (30, 10)
+    assert found.notices == ()
+    assert found.source == "--data-dir mnist 3.0.1"
+
+
+def test_published_order_is_restored_by_ids(tmp_path):
+    """As CIFAR-10 has them, with three color channels."""
+    rng = np.random.default_rng(0)
+    data = tuple(
+        (rng.integers(0, 256, (n, 28, 28, 3), dtype=np.uint8), np.arange(n, dtype=np.int32) % 10)
+        for n in (12, 4)
+    )
+    write_tfds(tmp_path / "3.0.1", data, ids=True)
+    for found, split in zip(tfds.decode(tmp_path / "3.0.1"), data, strict=True):
+        np.testing.assert_array_equal(found[0], split[0])
+        np.testing.assert_array_equal(found[1], split[1])
+
+
+def test_cache_gives_the_same_arrays_and_checksum(tiny, monkeypatch):
+    first = load("mnist", tiny)
+    assert cache_file(tiny).exists()
+    monkeypatch.setattr(tfds, "decode", None)  # nothing may be decoded again
+    second = load("mnist", tiny)
+    assert_same(first, second)
+    for images in (second.arrays[0][0], second.arrays[1][0]):
+        assert type(images) is np.ndarray  # in memory: what is mapped is read in chunks
+
+
+def test_the_cache_follows_the_files(tiny, monkeypatch):
+    load("mnist", tiny)
+    next(tiny.rglob("*test.tfrecord*")).touch()
+    monkeypatch.setattr(tfds, "decode", lambda folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        load("mnist", tiny)
+
+
+def test_a_cache_of_another_layout_is_not_mistaken(tiny):
+    """Files NAME-VERSION-KEY.npz hold (n, 28, 28, 1) images."""
+    folder = tiny.parent / "cache" / "keras-recipes"
+    folder.mkdir(parents=True)
+    key = datasets.cache_key(sorted((tiny / "mnist" / "3.0.1").iterdir()))
+    (folder / f"mnist-3.0.1-{key}.npz").write_bytes(b"other")
+    assert load("mnist", tiny).notices == ()
+    assert (folder / f"mnist-3.0.1-{key}.npz").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("ending", ["pixels", "json"])
+@pytest.mark.parametrize("where", [0.02, 0.3, 0.5, 0.9, 0.999])
+def test_flipped_byte_in_the_cache_is_named_and_mended(tiny, where, ending):
+    good = load("mnist", tiny)
+    file = cache_file(tiny, ending)
+    content = bytearray(file.read_bytes())
+    content[int(where * len(content))] ^= 0xFF
+    file.write_bytes(content)
+    again = load("mnist", tiny)
+    assert_same(again, good)
+    assert f"damaged cache {cache_file(tiny)}" in again.notices[0]
+    assert load("mnist", tiny).notices == ()
+
+
+def test_flipped_label_in_the_cache_is_named(tiny):
+    good = load("mnist", tiny)
+    file = cache_file(tiny, "json")
+    file.write_text(file.read_text().replace("[0, 1,", "[0, 2,", 1))
+    again = load("mnist", tiny)
+    assert "damaged cache" in again.notices[0]
+    assert_same(again, good)
+
+
+@pytest.mark.parametrize("ending", ["pixels", "json"])
+def test_truncated_cache_is_mended(tiny, ending):
+    good = load("mnist", tiny)
+    file = cache_file(tiny, ending)
+    file.write_bytes(file.read_bytes()[:100])
+    again = load("mnist", tiny)
+    assert "damaged cache" in again.notices[0]
+    assert_same(again, good)
+
+
+def test_half_a_cache_is_not_taken(tiny):
+    """As a process leaves it that is killed between the two files."""
+    good = load("mnist", tiny)
+    cache_file(tiny, "json").unlink()
+    assert_same(load("mnist", tiny), good)
+    cache_file(tiny, "pixels").unlink()
+    assert_same(load("mnist", tiny), good)
+
+
+def test_cache_that_cannot_be_written_is_named(tiny, monkeypatch):
+    good = load("mnist", tiny)
+    blocked = tiny.parent / "blocked"
+    blocked.write_text("a file where the cache should go")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    found = load("mnist", tiny)
+    assert_same(found, good)
+    assert "each start decodes again" in found.notices[0]
+
+
+def test_truncated_tfrecord_is_refused(tiny):
+    file = next(tiny.rglob("*train.tfrecord*"))
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(DataError, match=r"expected a readable data set in .*mnist"):
+        load("mnist", tiny)
+
+
+def test_flipped_byte_in_a_tfrecord_is_refused(tiny):
+    file = next(tiny.rglob("*train.tfrecord*"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"expected a readable data set in .*mnist"):
+        load("mnist", tiny)
+
+
+def test_missing_shard_is_refused(tiny):
+    next(tiny.rglob("*test.tfrecord*")).unlink()
+    with pytest.raises(DataError, match=r"expected a readable data set in .*mnist"):
+        load("mnist", tiny)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_damaged_description_is_refused(tiny, name):
+    next(tiny.rglob(name)).write_text('{"splits": 3')
+    with pytest.raises(DataError, match=r"expected a readable data set in .*mnist") as refused:
+        load("mnist", tiny)
+    assert "\n" not in str(refused.value)
+
+
+def test_other_images_under_the_name_are_refused(tiny, monkeypatch):
+    monkeypatch.setitem(datasets.CONTENT, "mnist", "0" * 64)
+    with pytest.raises(DataError, match=r"expected the images of the public mnist .*30 \+ 10 oth"):
+        load("mnist", tiny)
+
+
+@pytest.mark.parametrize("change", ["fewer", "pixel", "label"])
+def test_the_content_is_all_examples_in_any_order(change):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (9, 4, 4), dtype=np.uint8), np.arange(9, dtype=np.int32)
+    expected = datasets.content_checksum(((x, y), (x[:3], y[:3])))
+    order = rng.permutation(9)
+    assert datasets.content_checksum(((x[order], y[order]), (x[:3], y[:3]))) == expected
+    assert datasets.content_checksum(((x[:3], y[:3]), (x, y))) != expected
+    if change == "fewer":
+        x, y = x[:-1], y[:-1]
+    elif change == "pixel":
+        x[5, 2, 2] ^= 1
+    else:
+        y[5] += 1
+    assert datasets.content_checksum(((x, y), (x[:3], y[:3]))) != expected
+
+
+def test_another_order_is_named(tiny, monkeypatch):
+    monkeypatch.setitem(datasets.FIRST_LABELS, "mnist", (7, 7))
+    assert "not in the published order" in load("mnist", tiny).notices[0]
+
+
+def test_highest_version_is_taken(tiny):
+    for version in ("3.0.0", "2.10.0", "incomplete.3.0.2"):
+        shutil.copytree(tiny / "mnist" / "3.0.1", tiny / "mnist" / version)
+    (tiny / "mnist" / "3.1.0").mkdir()  # not prepared
+    assert load("mnist", tiny).source.endswith("3.0.1")
+    shutil.copytree(tiny / "mnist" / "3.0.1", tiny / "mnist" / "3.0.10")
+    assert load("mnist", tiny).source.endswith("3.0.10")
+
+
+# --- where data is looked for
+
+
+@pytest.mark.parametrize(
+    ("make", "received"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "a folder with nothing"),
+        (lambda path: path.write_text(""), "a file"),
+        (lambda path: (path / "cats").mkdir(parents=True), "a folder with cats"),
+    ],
+)
+def test_data_dir_without_the_data_is_refused(tiny, make, received):
+    other = tiny.parent / "other"
+    make(other)
+    with pytest.raises(DataError, match=f"--data-dir .*received .*{received}"):
+        load("mnist", other, fallback="digits")
+
+
+def test_unreadable_folder_is_refused(tiny, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tfds.os, "listdir", refuse)
+    with pytest.raises(DataError, match=r"expected to read .*mnist, received: Permission denied"):
+        load("mnist", tiny)
+
+
+def test_data_dir_comes_before_the_environment(tmp_path, monkeypatch):
+    given, named = (tmp_path / name / "mnist" / "3.0.1" for name in ("given", "named"))
+    for folder in (given, named):
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").touch()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(named.parents[1]))
+    assert tfds.find("mnist", given.parents[1], []) == (given, "--data-dir mnist 3.0.1")
+    assert tfds.find("mnist", None, []) == (named, "$TFDS_DATA_DIR mnist 3.0.1")
+    with pytest.raises(DataError, match="--data-dir") as refused:  # nothing stands in for it
+        tfds.find("mnist", tmp_path, [])
+    assert not isinstance(refused.value, tfds.NotFoundError)
+
+
+def test_environment_comes_before_home(tiny, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny))
+    assert load("mnist").source == "$TFDS_DATA_DIR mnist 3.0.1"
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    home = tiny.parent / "home"
+    home.mkdir()
+    tiny.rename(home / "tensorflow_datasets")
+    assert load("mnist").source == "~/tensorflow_datasets mnist 3.0.1"
+
+
+def test_useless_environment_is_named(tiny, monkeypatch):
+    home = tiny.parent / "home"
+    home.mkdir()
+    tiny.rename(home / "tensorflow_datasets")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny.parent / "nowhere"))
+    (notice,) = load("mnist").notices
+    assert re.search(r"\$TFDS_DATA_DIR .*expected mnist.*does not exist", notice)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """No probe gets an answer."""
+    real = subprocess.run
+
+    def run(command, **settings):
+        return real([sys.executable, "-c", "raise OSError"], **settings)
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def test_no_network_and_no_data_falls_back_loudly(tiny, no_network):
+    shutil.rmtree(tiny)
+    found = load("mnist", fallback="digits")
+    assert found.name == "digits"
+    assert found.n_train == 1297
+    assert "no network" in found.notices
+    assert "MNIST NOT FOUND: RUNNING ON DIGITS INSTEAD" in found.notices[-1]
+    with pytest.raises(DataError, match=r"MNIST not found: expected it in .*received: no network"):
+        load("mnist")
+
+
+def test_a_network_that_hangs_is_given_up(tiny, monkeypatch):
+    shutil.rmtree(tiny)
+    monkeypatch.setattr(tfds, "PROBE_SECONDS", 0.2)
+    stuck = [sys.executable, "-c", "import time; time.sleep(60)"]
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **how: real(stuck, **how))
+    found = load("mnist", fallback="digits")
+    assert found.name == "digits"
+    assert "no network (not finished after 0.2 s)" in found.notices
+
+
+def test_a_download_is_used(tiny, monkeypatch):
+    """With a network, the library's own download runs and its folder is found."""
+    home = tiny.parent / "home"
+    home.mkdir()
+
+    def prepared(command, **how):
+        assert how["timeout"] in (tfds.PROBE_SECONDS, tfds.DOWNLOAD_SECONDS)
+        if "download_and_prepare" in command[2]:
+            shutil.copytree(tiny, command[-1])
+
+    monkeypatch.setattr(subprocess, "run", prepared)
+    found = load("mnist")
+    assert found.source == "downloaded mnist 3.0.1"
+    assert (home / "tensorflow_datasets" / "mnist").is_dir()
+
+
+def test_a_download_goes_where_the_environment_says(tiny, monkeypatch):
+    named = tiny.parent / "named"
+    named.mkdir()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(named))
+
+    def prepared(command, **how):
+        if "download_and_prepare" in command[2]:
+            shutil.copytree(tiny, command[-1], dirs_exist_ok=True)
+
+    monkeypatch.setattr(subprocess, "run", prepared)
+    assert load("mnist").source == "downloaded mnist 3.0.1"
+    assert (named / "mnist").is_dir()
+
+
+def test_a_download_that_fails_falls_back(tiny, monkeypatch):
+    shutil.rmtree(tiny)
+
+    def failing(command, **how):
+        if "download_and_prepare" in command[2]:
+            raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(subprocess, "run", failing)
+    found = load("mnist", fallback="digits")
+    assert "the download of mnist failed" in found.notices
+
+
+@pytest.mark.parametrize("code", ["PROBE", "PREPARE"])
+def test_a_download_that_fails_says_why_in_one_line(code, tmp_path):
+    arguments = {"PROBE": ["nonsense://x"], "PREPARE": ["no_such_data_set", str(tmp_path)]}[code]
+    command = [sys.executable, "-c", getattr(tfds, code), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    if code == "PREPARE":
+        assert re.search(r"^\w*NotFoundError: .*no_such_data_set", done.stderr, re.MULTILINE)
+        assert "Traceback" not in done.stderr
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(DataError, match=r"expected one of .*mnist.*received: fashion"):
+        load("fashion")
+    assert issubclass(DataError, UsageError)
+
+
+def test_importing_needs_no_tensorflow():
+    """It takes seconds, and a cached data set does without."""
+    code = (
+        "import sys; from common.data import load; load('digits'); "
+        "assert not {'tensorflow', 'tensorflow_datasets', 'keras', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+# --- the data sets themselves
+
+
+def test_none():
+    found = load("none")
+    assert found.arrays is None
+    assert (found.n_train, found.n_test, found.notices) == (0, 0, ())
+    assert found.sha256 == load("none").sha256
+
+
+def test_digits():
+    found = load("digits")
+    (x_train, y_train), (x_test, y_test) = found.arrays
+    assert x_train.shape == (1297, 28, 28)
+    assert x_test.shape == (500, 28, 28)
+    assert x_train.dtype == x_test.dtype == np.uint8
+    assert y_train.dtype == y_test.dtype == np.int32
+    assert (found.n_train, found.n_test) == (1297, 500)
+    assert (x_train.min(), x_train.max()) == (0, 255)
+    assert np.bincount(y_train).min() > 120
+    assert load("digits").sha256 == found.sha256
+
+
+def test_digits_keep_their_look():
+    """Averaging the 28x28 image over its 8x8 cells gives scikit-learn's image back, nearly."""
+    from sklearn.datasets import load_digits
+
+    bundled = load_digits()
+    (x_train, y_train), (_, y_test) = load("digits").arrays
+    np.testing.assert_array_equal(y_train, bundled.target[:1297])
+    np.testing.assert_array_equal(y_test, bundled.target[1297:])
+    cells = (x_train[0] / 255).reshape(4, 7, 4, 7).mean(axis=(1, 3))
+    coarse = (bundled.images[0] / 16).reshape(4, 2, 4, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(cells, coarse, atol=0.08)
+
+
+def test_mnist_is_mnist(mnist):
+    (x_train, y_train), (x_test, y_test) = mnist.arrays
+    assert x_train.shape == (60_000, 28, 28)
+    assert x_test.shape == (10_000, 28, 28)
+    assert y_train.shape == (60_000,)
+    assert (x_train.dtype, y_train.dtype) == (np.uint8, np.int32)
+    assert (x_train.min(), x_train.max()) == (0, 255)
+    assert x_train.mean(dtype=np.float64) / 255 == pytest.approx(0.1307, abs=5e-5)
+    assert x_train.std(dtype=np.float64) / 255 == pytest.approx(0.3081, abs=5e-5)
+    histogram = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(y_train).tolist() == histogram
+    histogram = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(y_test).tolist() == histogram
+    assert y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert y_test[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert datasets.content_checksum(mnist.arrays) == datasets.CONTENT["mnist"]
+    assert datasets.checksum(mnist.arrays) == mnist.sha256
+
+
+def test_cifar10_is_cifar10(cifar10):
+    (x_train, y_train), (x_test, y_test) = cifar10.arrays
+    assert x_train.shape == (50_000, 32, 32, 3)
+    assert x_test.shape == (10_000, 32, 32, 3)
+    assert y_train.shape == (50_000,)
+    assert (x_train.dtype, y_train.dtype) == (np.uint8, np.int32)
+    assert np.bincount(y_train).tolist() == [5000] * 10
+    assert np.bincount(y_test).tolist() == [1000] * 10
+    mean = x_train.mean(axis=(0, 1, 2), dtype=np.float64) / 255
+    assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
+    assert datasets.content_checksum(cifar10.arrays) == datasets.CONTENT["cifar10"]
