@@ -53,11 +53,11 @@ def name(finding: Any, second: Any, means: Sequence[float], size: Sequence[float
 
 
 def apart(mean: float, printed: float, low: float, high: float) -> str:
-    """By how much a printed figure differs."""
-    places = decimals([low, high])
+    """By how much a printed figure differs, and the interval in which it would agree."""
+    places = decimals([low, high], 3)
     by, low, high = (text(x, places) for x in (abs(mean - printed), low, high))
     side = "above" if mean > printed else "below"
-    return f"measured {by} {side} it; within rounding, one further run gives {low} .. {high}"
+    return f"measured {by} {side} the printed figure, which would agree within {low} .. {high}"
 
 
 def measured_text(entry: Entry) -> str:
@@ -118,4 +118,4 @@ def text(number: float | None, places: int) -> str:
         return f"{number:.4g}"
     if 0 < abs(number) < 10.0**-places:
         return f"{number:.2g}"
-    return f"{number + 0.0:.{places if number else min(places, 4)}f}"  # no -0
+    return f"{number:.{places}f}" if number else "0"

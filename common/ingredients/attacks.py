@@ -62,7 +62,7 @@ def pgd(model, x, y, epsilon, *, steps=20, seed=None, targeted=False, clip=(0, 2
         if not right:
             raise ValueError(f"expected {expected}, received {received}")
     step = 2.5 * epsilon / steps * (1 - 2 * targeted)
-    start = x if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True, norm=norm)
+    start = x if seed is None else noise(x, epsilon, seed, clip=clip, norm=norm)
     specs = tf.TensorSpec((None, *x.shape[1:])), tf.TensorSpec((None,), tf.int32)
     program = tf.function(lambda x, y: loss_gradient(model, x, y), autograph=False)
     gradient = program.get_concrete_function(*specs)

@@ -1,22 +1,22 @@
 """The state of a training in a file, so that a run which was killed ends with the same bits.
 
 A state is the values of variables (weights, the optimizer's, seed generators) and whatever
-callbacks remember. Its file begins with a line of JSON, goes on with the bytes of the arrays, and
-ends with a SHA-256 of all that. It is written whole, beside its predecessor; a torn file or a
-flipped bit is detected, and the predecessor read instead.
+callbacks remember, pickled, and a SHA-256 of that. It is written whole, beside its predecessor; a
+torn file or a flipped bit is detected, and the predecessor read instead.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
+import io
 import json
 import os
+import pickle
 import time
 import types
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,27 +124,14 @@ def write(file: Path, variables: Sequence[keras.Variable], state: Any) -> None:
 
     Raises NotPlain for a state that cannot be written, OSError.
     """
-    arrays = [variable.numpy() for variable in variables]
-    tree = _encoded(state, arrays)
-    head = {
-        "state": tree,
-        "variables": len(variables),
-        "arrays": [(array.dtype.str, array.shape) for array in arrays],
-    }
-
-    def content() -> Iterator[bytes]:
-        digest = hashlib.sha256()
-        pieces = (array.tobytes() for array in arrays)
-        for piece in itertools.chain([json.dumps(head).encode() + b"\n"], pieces):
-            digest.update(piece)
-            yield piece
-        yield digest.digest()
-
+    stream = io.BytesIO()
+    _PlainPickler(stream).dump(([variable.numpy() for variable in variables], state))
+    content = stream.getvalue()
     for torn in file.parent.glob(f"{file.name}*.part"):  # by a process that was killed
         torn.unlink()
     if file.exists():
         os.replace(file, previous(file))
-    write_whole(file, content())
+    write_whole(file, [content, hashlib.sha256(content).digest()])
 
 
 def read(
@@ -158,10 +145,13 @@ def read(
         if not one.exists():
             continue
         try:
-            values, state = _parsed(one.read_bytes())
+            content = one.read_bytes()
+            if hashlib.sha256(content[:-DIGEST_BYTES]).digest() != content[-DIGEST_BYTES:]:
+                raise ValueError("wrong checksum")
+            values, state = pickle.loads(content[:-DIGEST_BYTES])
             if [value.shape for value in values] != [tuple(each.shape) for each in variables]:
                 raise ValueError("other variables")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             warnings.warn(f"damaged checkpoint {one} ({error}): not used", stacklevel=2)
             continue
         return values, state
@@ -186,7 +176,7 @@ def remembered(callback: keras.callbacks.Callback) -> dict[str, Any]:
             if name not in SET_BY_KERAS and not _is_mere_function(value)
         ]
     found = {name: getattr(callback, name) for name in names}
-    _encoded(found, [])
+    _PlainPickler(io.BytesIO()).dump(found)
     return found
 
 
@@ -198,42 +188,13 @@ def _is_mere_function(value: Any) -> bool:
     return isinstance(value, functions) and not getattr(value, "__closure__", None)
 
 
-def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
-    """The value in JSON's types; arrays go into the list, and their number stands for them."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if type(value) is float:
-        return value
-    if isinstance(value, (np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "biuf":
-        arrays.append(np.asarray(value))
-        return {"scalar" if isinstance(value, np.generic) else "array": len(arrays) - 1}
-    if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [_encoded(one, arrays) for one in value]}
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: _encoded(one, arrays) for key, one in value.items()}}
-    raise NotPlain(f"expected numbers, text, arrays, lists or dicts, received {type(value)}")
+class _PlainPickler(pickle.Pickler):
+    """Refuses what is more than numbers, text and containers: a copy would lose its identity."""
 
-
-def _decoded(tree: Any, arrays: list[np.ndarray]) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    ((kind, value),) = tree.items()
-    if kind == "dict":
-        return {key: _decoded(one, arrays) for key, one in value.items()}
-    if kind in ("list", "tuple"):
-        parts = [_decoded(one, arrays) for one in value]
-        return parts if kind == "list" else tuple(parts)
-    return arrays[value][()] if kind == "scalar" else arrays[value]
-
-
-def _parsed(content: bytes) -> tuple[list[np.ndarray], Any]:
-    """The values of the variables, and the state. Raises ValueError for a damaged file."""
-    if hashlib.sha256(content[:-DIGEST_BYTES]).digest() != content[-DIGEST_BYTES:]:
-        raise ValueError("wrong checksum")
-    head, _, rest = content[:-DIGEST_BYTES].partition(b"\n")
-    head, place, arrays = json.loads(head), 0, []
-    for dtype, shape in head["arrays"]:
-        one = np.frombuffer(rest, dtype, int(np.prod(shape)), place).reshape(shape)
-        place += one.nbytes
-        arrays.append(one.copy())
-    return arrays[: head["variables"]], _decoded(head["state"], arrays)
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+            return NotImplemented  # NumPy's own way
+        made_by_numpy = callable(value) and str(value.__module__).startswith("numpy")
+        if isinstance(value, np.dtype) or made_by_numpy:
+            return NotImplemented
+        raise NotPlain(f"expected numbers, text, arrays and containers, received {type(value)}")

@@ -260,16 +260,16 @@ def test_a_model_is_not_kept_alive():
 
 def test_the_memory_of_a_model_is_given_back():
     """Not the model alone, but its weights: a compiled program holds their resources."""
-    process, wide = psutil.Process(), 4_000_000
-    for i in range(9):
+    wide, used = 4_000_000, []
+    for _ in range(9):
         inputs = keras.Input((1,))
         model = keras.Model(inputs, keras.layers.Dense(wide)(inputs)[:, :4])  # 16 MB
         attacks.fgsm(model, np.ones((1, 1)), [0], 25)
         del model
         keras.utils.clear_session()
         gc.collect()
-        before = process.memory_info().rss if i == 2 else before if i else 0
-    assert process.memory_info().rss - before < 3 * 4 * wide  # of six models
+        used.append(psutil.Process().memory_info().rss)
+    assert used[-1] - used[2] < 3 * 4 * wide  # of six models
 
 
 def test_many_models_are_attacked_without_a_word(caplog):
