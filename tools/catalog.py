@@ -182,7 +182,7 @@ def readme_table() -> str:
                 lines.append(
                     row(
                         f"{link} --paper" if paper else link,
-                        about if paper else f"{headline(name)} {about}",
+                        about if paper else f"{headline(name)}<br>{about}",
                         f"[{counted(shown)}](docs/results.md#{name})" if shown else "",
                         counted(agrees),
                         time.partition(" on 2 cores")[0],
@@ -250,6 +250,7 @@ def with_tables(readme: str) -> str:
 
 def write_tables() -> None:
     """Judges the records by the findings as they are now; writes README.md and docs/results.md."""
+    import recipes as _  # noqa: F401  starts TensorFlow quietly
     from common.experiment import report
 
     for name in recipes():

@@ -187,7 +187,7 @@ def _second(finding: Finding) -> tuple[str, str] | float | None:
 def _compared(finding: Finding, results: Results, ratio: bool) -> tuple[list, np.ndarray]:
     """One or two sides over their common seeds, and what is judged, (n,) each.
 
-    That is the one side, the difference, or the logarithm of the ratio, NaN unless both are > 0.
+    That is the one side, the difference, or the logarithm of the ratio, finite if both are > 0.
     """
     first, second = (finding.metric, finding.arm), _second(finding)
     if second == first or (second is None and isinstance(finding, Lower | Alike)):
@@ -200,7 +200,7 @@ def _compared(finding: Finding, results: Results, ratio: bool) -> tuple[list, np
         return arrays, arrays[0]
     pair = arrays if len(arrays) == 2 else [*arrays, np.full(len(seeds), second)]
     if ratio:
-        pair = [np.log(np.where(side > 0, side, math.nan)) for side in pair]
+        pair = [np.log(side) for side in pair]
     return arrays, pair[1] - pair[0] if type(finding) is Lower else pair[0] - pair[1]
 
 

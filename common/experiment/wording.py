@@ -114,7 +114,7 @@ def text(number: float | None, places: int) -> str:
     """A number with this many decimals, or two significant digits; "none" if it is not finite."""
     if number is None or not math.isfinite(number):
         return "none"
-    if abs(number) >= 1e6 or 0 < abs(number) < 1e-3:
+    if abs(number) >= 1e9 or 0 < abs(number) < 1e-3:
         return f"{number:.4g}"
     if 0 < abs(number) < 10.0**-places:
         return f"{number:.2g}"

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-# Arguments of `alexnet` for the net of the paper; 227 replaces its 224, which does not fit.
+# Arguments of `alexnet` for the net of the paper; side 227, since 224 does not fit its strides.
 PUBLISHED = {
     "side": 227,
     "first": (11, 4, "valid"),
@@ -31,18 +31,18 @@ def alexnet(
 ):
     """(B, side, side, 3) pixels minus their mean -> (B, classes) logits.
 
-    The defaults scale the net down to CIFAR-10; `**PUBLISHED` is the net for ImageNet. Weights are
-    N(0, .01^2) at first, times the root of how many more inputs a published unit has, so that every
-    layer keeps its gain. Layers are named conv1 .. conv5, dense6, dense7 and logits.
+    The defaults scale the net down to CIFAR-10; `**PUBLISHED` is the net for ImageNet. Initial
+    weights are N(0, .01^2), times sqrt(published fan-in / own fan-in), so that each layer keeps its
+    gain. Layers are named conv1 .. conv5, dense6, dense7 and logits.
 
     Args:
         side: height and width of the images.
         first: kernel size, stride and padding of conv1.
-        maps: number of feature maps of each convolution.
-        units: number of units of dense6 and of dense7.
-        groups: groups of maps in conv2, conv4 and conv5: 2 as on the paper's two GPUs, or 1.
+        maps: feature maps of the five convolutions.
+        units: units of dense6 and of dense7.
+        groups: of maps in conv2, conv4 and conv5: 2 as on the paper's two GPUs, or 1.
         normalize: whether local response normalization follows conv1 and conv2.
-        pool: size of the max-pooling windows, with stride 2; they overlap if it is 3.
+        pool: size of the max-pooling windows, whose stride is 2: with 3 they overlap.
         dropout: probability of dropping a unit of dense6 and dense7.
         weight_decay: v <- momentum v - learning rate (weight_decay w + gradient).
     """

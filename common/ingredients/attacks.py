@@ -62,7 +62,7 @@ def pgd(model, x, y, epsilon, *, steps=20, seed=None, targeted=False, clip=(0, 2
         if not right:
             raise ValueError(f"expected {expected}, received {received}")
     step = 2.5 * epsilon / steps * (1 - 2 * targeted)
-    start = x if seed is None else noise(x, epsilon, seed, clip=clip, norm=norm)
+    start = x if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True, norm=norm)
     specs = tf.TensorSpec((None, *x.shape[1:])), tf.TensorSpec((None,), tf.int32)
     program = tf.function(lambda x, y: loss_gradient(model, x, y), autograph=False)
     gradient = program.get_concrete_function(*specs)
@@ -143,7 +143,7 @@ def harm(model, x, y, epsilon, *, steps=20, seed=0, clip=(0, 255)):
 def masking(errors):
     """Why the errors of `harm` suggest a masked gradient (Athalye et al., ICML 2018), or None."""
     clean, noisy, one, many = (errors[name] for name in ("clean", "noise", "fgsm", "pgd"))
-    if clean < noisy >= min(one, many):
+    if clean < noisy >= one:
         return f"noise causes as many errors as an attack ({noisy:.4g} %): masked gradient?"
     if one > many:
         return f"one step causes more errors than many ({one:.4g} %): masked gradient?"

@@ -45,10 +45,13 @@ class Crop(keras.layers.Layer):
     def get_config(self):
         """The arguments, so that a saved model can be loaded."""
         names = ("size", "margin", "stddev", "random", "seed")
-        arrays = {"mean": self.mean.tolist(), "colors": self.colors}
-        if self.colors is not None:
-            arrays["colors"] = self.colors.tolist()
+        arrays = {name: np.array(getattr(self, name)).tolist() for name in ("mean", "colors")}
         return super().get_config() | {name: getattr(self, name) for name in names} | arrays
+
+    def centered(self, images):
+        """(B, H, W, 3) -> (B, H + 2 margin, W + 2 margin, 3), with the mean subtracted."""
+        around = (self.margin, self.margin)
+        return ops.pad(ops.cast(images, "float32") - self.mean, ((0, 0), around, around, (0, 0)))
 
     def call(self, images, training=False):
         """(B, H, W, 3) pixels -> (B, size, size, 3)."""
@@ -56,7 +59,8 @@ class Crop(keras.layers.Layer):
         height, width = images.shape[1:3]
         down, right = height - self.size, width - self.size  # the largest offsets
         if not (training and self.random):
-            return self.window(images, down // 2, right // 2)
+            i, j = down // 2, right // 2
+            return images[:, i : i + self.size, j : j + self.size]
         n = ops.shape(images)[0]
         down = keras.random.randint((n, 1), 0, down + 1, seed=self.generator)
         right = keras.random.randint((n, 1), 0, right + 1, seed=self.generator)
@@ -74,25 +78,14 @@ class Crop(keras.layers.Layer):
         amounts = self.stddev * keras.random.normal((n, 3), seed=self.generator)
         return crops + ops.matmul(amounts, self.colors)[:, None, None, :]
 
-    def ten(self, images):
-        """(B, H, W, 3) pixels -> (10, B, size, size, 3): four corners and the middle, mirrored too.
 
-        The middle is number 4.
-        """
-        images = self.centered(images)
-        down, right = (side - self.size for side in images.shape[1:3])
-        offsets = (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)
-        crops = ops.stack([self.window(images, *offset) for offset in offsets])
-        return ops.concatenate([crops, ops.flip(crops, axis=3)])
-
-    def centered(self, images):
-        """(B, H, W, 3) -> (B, H + 2 margin, W + 2 margin, 3), with the mean subtracted."""
-        around = (self.margin, self.margin)
-        return ops.pad(ops.cast(images, "float32") - self.mean, ((0, 0), around, around, (0, 0)))
-
-    def window(self, images, down, right):
-        """(B, H, W, 3) -> (B, size, size, 3), its upper left pixel at (down, right)."""
-        return images[:, down : down + self.size, right : right + self.size]
+def ten_crops(crop, images):
+    """(B, H, W, 3) pixels -> (10, B, size, size, 3): corners and middle, then these mirrored."""
+    images, size = crop.centered(images), crop.size
+    down, right = (side - size for side in images.shape[1:3])
+    offsets = (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)
+    crops = ops.stack([images[:, i : i + size, j : j + size] for i, j in offsets])
+    return ops.concatenate([crops, ops.flip(crops, axis=3)])
 
 
 def predict_crops(crop, net, images):
@@ -104,9 +97,9 @@ def predict_crops(crop, net, images):
         images: (n, H, W, 3) pixels in 0..255.
     """
     pixels = keras.Input(images.shape[1:])
-    logits = net(ops.reshape(crop.ten(pixels), (-1, crop.size, crop.size, 3)))
+    logits = net(ops.reshape(ten_crops(crop, pixels), (-1, crop.size, crop.size, 3)))
     ten = ops.reshape(ops.softmax(ops.cast(logits, "float32")), (10, -1, logits.shape[-1]))
-    model = keras.Model(pixels, [ten[4], ops.mean(ten, axis=0)])
+    model = keras.Model(pixels, [ten[4], ops.mean(ten, axis=0)])  # number 4 is the middle
     size = max(1, 2**18 // images[:1].nbytes)  # few enough for the responses to fit into memory
     batches = [model.predict_on_batch(images[i : i + size]) for i in range(0, len(images), size)]
     return tuple(np.concatenate(outputs) for outputs in zip(*batches, strict=True))

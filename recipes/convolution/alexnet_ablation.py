@@ -36,7 +36,7 @@ class Config:
     epochs: int = 10  # passes over them
     learning_rate: float = 0.01  # of gradient descent with momentum
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9  # of gradient descent
-    weight_decay: Annotated[float, Ge(0)] = 5e-4  # subtracted from weights, times learning rate
+    weight_decay: Annotated[float, Ge(0)] = 5e-4  # times the weights, added to their gradient
     batch_size: int = 64  # images in a mini-batch
 
 
@@ -71,11 +71,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     )
     net = build_model(config, arm, seed)
     model = keras.Sequential([keras.Input((32, 32, 3)), crop, net])
-    model.compile(
-        optimizer=keras.optimizers.SGD(config.learning_rate, config.momentum),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    sgd = keras.optimizers.SGD(config.learning_rate, config.momentum)
+    model.compile(sgd, loss, metrics=["accuracy"])
     history = fit(
         model,
         x_train,
@@ -113,17 +111,9 @@ def plot(results: Results):
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"n_train": 128, "epochs": 1},
-    paper={"n_train": 50_000, "epochs": 60, "batch_size": 128},
-    datasets=("cifar10",),
-    seeds=3,
-)
+SMOKE = {"n_train": 128, "epochs": 1}
+PAPER = {"n_train": 50_000, "epochs": 60, "batch_size": 128}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, datasets=("cifar10",), seeds=3)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -23,7 +23,6 @@ import numpy as np
 import tensorflow as tf
 from annotated_types import Ge, Le
 from keras import layers, ops
-from matplotlib import colormaps
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher
@@ -64,11 +63,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     net = build_model(config, arm, seed)
     crop = Crop(32, mean, margin=4, seed=seed)
     model = keras.Sequential([keras.Input((32, 32, 3)), crop, net])
-    model.compile(
-        optimizer=keras.optimizers.SGD(config.learning_rate, momentum=0.9),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    sgd = keras.optimizers.SGD(config.learning_rate, momentum=0.9)
+    model.compile(sgd, loss, metrics=["accuracy"])
     fit(model, x_train, y_train, batch_size=config.batch_size, epochs=config.epochs)
     chosen = np.random.default_rng(seed).permutation(len(x_test))[: config.n_shown]
     images, labels = x_test[chosen] - mean, y_test[chosen]
@@ -99,15 +96,10 @@ def purity(strongest: np.ndarray, labels: np.ndarray) -> float:
 
 
 def exciting(image: np.ndarray, mean: np.ndarray, respond: Callable) -> list[np.ndarray]:
-    """The patch of an image that excites a unit, and the gradient of its response.
+    """The patch of an image that excites a unit, and the gradient of its response there.
 
-    Args:
-        image: (32, 32, 3) pixels minus the mean image.
-        mean: that mean image.
-        respond: (1, 32, 32, 3) -> the unit's strongest response, a scalar.
-
-    Returns:
-        Two pictures (SIDE, SIDE, 3) in 0..1: the receptive field of that response, enlarged.
+    `image` are pixels (32, 32, 3) minus `mean`; `respond` takes (1, 32, 32, 3) to the unit's
+    strongest response. Both pictures are its receptive field, enlarged, (SIDE, SIDE, 3) in 0..1.
     """
     with tf.GradientTape() as tape:
         x = tf.constant(image[None])
@@ -117,11 +109,11 @@ def exciting(image: np.ndarray, mean: np.ndarray, respond: Callable) -> list[np.
     rows, columns = (np.flatnonzero(np.abs(gradient).sum(axis=(axis, 2))) for axis in (1, 0))
     if len(rows) == 0:  # a unit that never responds
         return 2 * [np.ones((SIDE, SIDE, 3), "float32")]
-    field = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     gray = 0.5 + gradient / np.abs(gradient).max() / 2
+    both = np.stack([(image + mean) / 255, gray])
+    field = both[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     how = {"interpolation": "nearest", "pad_to_aspect_ratio": True, "fill_value": 1.0}
-    patches = (picture[field] for picture in ((image + mean) / 255, gray))
-    return [ops.convert_to_numpy(ops.image.resize(one, (SIDE, SIDE), **how)) for one in patches]
+    return list(ops.convert_to_numpy(ops.image.resize(field, (SIDE, SIDE), **how)))
 
 
 def probabilities(probe: keras.Model, image: np.ndarray, side: int) -> np.ndarray:
@@ -140,34 +132,26 @@ FINDINGS = (Higher(COMMONEST % "conv5", "AlexNet", than_metric=COMMONEST % "conv
 
 
 def plot(results: Results):
-    """What excites units, how pure that is by depth, and where hiding matters."""
+    """What excites units, of how many classes that is, and where hiding matters."""
     figure, axes = figures.panels(results.titled("What excites AlexNet's units"), 1, 4)
-    left, middle, right, last = axes[0]
-    excited = results.picture("excited", "AlexNet")
-    figures.show(left, excited, 2 * len(UNITS), "two units:\npatch, gradient")
+    axes[0, 0].get_gridspec().set_width_ratios([5, 4, 2, 2])
+    units, share, images, hidden = axes[0]
+    figures.show(units, results.picture("excited", "AlexNet"), 4, "two units: patch, gradient")
     for row, name in enumerate(LAYERS):
-        left.text(-3, (SIDE + 2) * (row + 0.5), name, ha="right", va="center")
+        units.text(-3, (SIDE + 2) * (row + 0.5), name, ha="right", va="center")
     shares = np.array([results.metric(COMMONEST % name, "AlexNet") for name in LAYERS]).T
-    figures.lines(middle, shares, "each seed", figures.COLORS[0])
-    title = f"{MOST} images that excite\na unit most"
-    figures.label(middle, title, "convolution", "share of the commonest class (%)")
-    middle.set_ylim(0)
-    figures.show(right, results.picture("images", "AlexNet"), 1, "test image")
-    hidden = colormaps["viridis"](results.picture("hidden", "AlexNet"))[..., :3]
-    figures.show(last, hidden, 1, "probability of its class\nby place of a square")
+    figures.lines(share, shares, "each seed", figures.COLORS[0])
+    title, y = f"{MOST} images that excite a unit most", "of the commonest class (%), each seed"
+    figures.label(share, title, "convolution", y)
+    share.set_ylim(0)
+    figures.show(images, results.picture("images", "AlexNet"), 1, "test\nimage")
+    maps = results.picture("hidden", "AlexNet")
+    figures.show(hidden, maps, 1, "probability while\na square hides", cmap="YlGnBu_r")
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"n_train": 128, "epochs": 1, "n_shown": 100},
-    datasets=("cifar10",),
-    seeds=3,
-)
+SMOKE = {"n_train": 128, "epochs": 1, "n_shown": 100}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, datasets=("cifar10",), seeds=3)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from common import results
+from common import system
 from tests.benchmarks import adversarial, alexnet, augmentation, contest, costs, kernels, replicas
 from tests.benchmarks.timing import ROUNDS
 
@@ -19,14 +19,14 @@ arguments = tuple(sys.argv[1:])
 if arguments not in PAGES:
     print(f"expected --record or nothing, received {' '.join(arguments)}", file=sys.stderr)
     sys.exit(2)
-versions = results.versions() | {"torch": torch.__version__}
+versions = system.versions() | {"torch": torch.__version__}
 parts = [
     "# Benchmarks\n",
     f"Made by `make bench` on one core; {ROUNDS} rounds, ratios within each.\n",
-    f"{results.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
+    f"{system.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
 ]
 for benchmark in (contest, kernels, costs, augmentation, alexnet, adversarial, replicas):
     parts.append(benchmark.measure())
     print(parts[-1], flush=True)
-results.write_whole(PAGES[arguments], "\n".join(parts).encode())
+system.write_whole(PAGES[arguments], "\n".join(parts).encode())
 print(f"written to {PAGES[arguments].relative_to(ROOT)}")

@@ -1,4 +1,4 @@
-"""What a run costs before it trains: seconds to the first epoch, and memory at its peak."""
+"""The cost of a run before it trains: seconds to the first epoch, and memory at its peak."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ import sys, time
 began = float(sys.argv[1])
 import recipes
 print(time.time() - began)
+import importlib
 from common import data
-from common.experiment import Run
-from recipes.{name} import RECIPE
+from common.training import context
 loaded = data.load(sys.argv[2])
 print(time.time() - began)
 first = []
-class Watched(Run):
-    def watch(self, part=1, of=1):
-        import keras
-        note = lambda epoch, logs: first.append(time.time() - began)
-        return [keras.callbacks.LambdaCallback(on_epoch_end=note)]
-config = RECIPE.config({knobs})
-RECIPE.train(Watched(config, 0, loaded), next(iter(RECIPE.arms.values())))
+context.REPORT_SECONDS = 0
+module = importlib.import_module("recipes.{module}")
+config = module.Config({settings})
+note = lambda share: first.append(time.time() - began)
+with context.running(context.Context(0, report=note)):
+    module.train(config, next(iter(module.ARMS.values())), 0, loaded.arrays)
 print(first[0])
 status = open("/proc/self/status").read()  # getrusage would count what started this process
 print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 """
 RUNS = {
-    "overfitting": ("mnist", ""),
-    "dropout": ("mnist", "epochs=10"),
-    "alexnet": ("cifar10", "epochs=1, n_train=2_000, n_test=1_000"),
+    "regularization.overfitting": ("mnist", ""),
+    "regularization.dropout": ("mnist", "epochs=10"),
+    "convolution.alexnet": ("cifar10", "epochs=1, n_train=2_000, n_test=1_000"),
 }
 
 
 def stages(name: str, cache: str) -> list[float]:
     """Seconds until TensorFlow is loaded, the data are, and the first epoch ends; peak MB."""
-    dataset, knobs = RUNS[name]
-    code = STAGES.format(name=name, knobs=knobs)
+    dataset, settings = RUNS[name]
+    code = STAGES.format(module=name, settings=settings)
     done = subprocess.run(
         [sys.executable, "-c", code, str(time.time()), dataset],
         env=os.environ | {"XDG_CACHE_HOME": cache},
@@ -72,7 +71,7 @@ def measure() -> str:
             [one[2] - one[1] for one in warm],
             [one[3] for one in warm],
         ]
-        rows.append(f"| {name} | {' | '.join(spread(values) for values in cells)} |")
+        rows.append(f"| {name.split('.')[1]} | {' | '.join(spread(values) for values in cells)} |")
         print(rows[-1], flush=True)
     table = "\n".join(rows)
     return (

@@ -90,7 +90,9 @@ def test_a_ratio_is_judged_on_logarithms_beyond_the_larger_of_its_margin_and_one
         assert entry["shown"] is bool(test.pvalue < 0.025)
         ends = stats.ttest_rel(larger, smaller).confidence_interval(0.95)
         assert entry["measured"]["ci95"] == pytest.approx(np.exp([ends.low, ends.high]), rel=1e-6)
-        assert entry["measured"]["mean"] == pytest.approx(stats.gmean(np.exp(larger - smaller)))
+        ratios = np.exp(larger - smaller)
+        assert entry["measured"]["mean"] == pytest.approx(stats.gmean(ratios))
+        assert entry["measured"]["std"] == pytest.approx(np.std(ratios, ddof=1), rel=1e-6)
 
 
 @given(samples, st.floats(0, 100), st.floats(-5, 5))
@@ -349,6 +351,16 @@ def test_with_the_sources_own_deviation_the_test_is_welchs(sample, value, std, n
     assert agreement(finding, a=sample) is bool(test.pvalue > 0.05)
 
 
+def test_welchs_interval_in_numbers():
+    sample, std, n = np.array([1.0, 1.2, 1.5]), 0.4, 2
+    ours, theirs = np.var(sample, ddof=1) / 3, std**2 / n
+    freedom = (ours + theirs) ** 2 / (ours**2 / 2 + theirs**2 / (n - 1))
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(ours + theirs) + 0.05
+    entry = judged(printed(1.3, decimals=1, std=std, n=n), a=sample)
+    mean = np.mean(sample)
+    assert entry["printed"]["interval"] == pytest.approx([mean - half, mean + half])
+
+
 def test_welchs_interval_is_widened_too_and_may_have_length_zero():
     assert agreement(printed(1.3, decimals=1, std=0.0, n=3), a=[1.26] * 3) is True
     assert agreement(printed(1.3, decimals=1, std=0.0, n=3), a=[1.2] * 3) is False
@@ -590,6 +602,30 @@ def test_exactly_what_a_user_reads():
         (printed(82, decimals=None), [82.37], "a 82.37; printed 82"),
         (printed(0.5, decimals=2), [math.nan], "a none; printed 0.50"),
         (printed(0.5, decimals=2), [math.inf, 1.0], "a none; printed 0.50"),
+        (
+            Exact("x", "a", 60_965_224, within=0),
+            [60_965_224],
+            "a 60965224, expected 60965224 within 0",
+        ),
+        (Lower("x", "a", 15), [12] * 3, "a 12, against 15; lower by 3 (3 .. 3)"),
+        (Exact("x", "a", 0, within=0.01), [0.004], "a 0.004, expected 0 within 0.01"),
+        (Exact("x", "a", 3, within=1), [3.2e20], "a 3.2e+20, expected 3 within 1"),
+        (Higher("x", "a", 1), [4e3, 5e3, 6e3], "a 5000, against 1; higher by 4999 (2515 .. 7483)"),
+        (
+            Higher("x", "a", 1000, ratio=True),
+            [4e3, 5e3, 6e3],
+            "a 5000, against 1000; higher by a factor of 4.93 (2.98 .. 8.17)",
+        ),
+        (
+            Alike("x", "a", 97.2, within=0.5),
+            [97.21, 97.22, 97.23],
+            "a 97.220, against 97.2; differ by 0.020 (90 %: 0.003 .. 0.037), within 0.5",
+        ),
+        (
+            Lower("x", "a", 30.0),
+            [10.0, 29.0, 50.0],
+            "a 29.67, against 30; lower by 0.33 (-49.37 .. 50.04)",
+        ),
     ],
 )
 def test_numbers_have_sensible_digits(finding, sample, name):

@@ -125,8 +125,8 @@ def test_weight_decay_is_the_papers():
     assert len(penalties) == 11  # as many as there are biases above
     assert all(one.get_config() == penalties[0].get_config() for one in penalties)
     x, y = RNG.normal(size=(8, 4)).astype(np.float32), RNG.normal(size=(8, 1)).astype(np.float32)
-    dense = keras.layers.Dense(1, use_bias=False, kernel_regularizer=penalties[0])
-    model = keras.Sequential([keras.Input((4,)), dense])
+    how = {"kernel_initializer": "ones", "kernel_regularizer": penalties[0]}
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False, **how)])
     model.compile(keras.optimizers.SGD(rate, momentum), "mse")
     w, v = model.get_weights()[0].astype(np.float64), 0
     for _ in range(5):

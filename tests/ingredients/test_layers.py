@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from common.ingredients.layers import Crop, pca_colors, predict_crops
+from common.ingredients.layers import Crop, pca_colors, predict_crops, ten_crops
 
 RNG = np.random.default_rng(0)
 
@@ -75,7 +75,7 @@ def test_the_margin_is_zero_after_the_mean_is_subtracted():
     places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
     crops = [padded[:, i : i + 4, j : j + 4] for i, j in places]
     expected = np.stack([*crops, *(one[:, :, ::-1] for one in crops)])
-    received = crop.ten(image)
+    received = ten_crops(crop, image)
     assert received.shape == (10, 1, 4, 4, 3)
     np.testing.assert_array_equal(received, expected)
     np.testing.assert_array_equal(received[4], crop(image))
@@ -130,7 +130,8 @@ def test_half_precision_does_not_round_pixels():
         crop = Crop(4, np.full((4, 4, 3), 0.25))
     finally:
         keras.config.set_dtype_policy("float32")
-    np.testing.assert_array_equal(crop(numbered(4, 4)), numbered(4, 4) - 0.25)
+    images = RNG.uniform(0, 255, (2, 4, 4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(crop(images), images - np.float32(0.25))
 
 
 @pytest.mark.parametrize("colors", [None, np.eye(3)])
