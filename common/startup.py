@@ -20,7 +20,10 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            import tensorflow
+
+            # A recipe that predicts with several nets would be warned of each new program.
+            tensorflow.get_logger().setLevel("ERROR")
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)

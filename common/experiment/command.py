@@ -267,7 +267,9 @@ def _tell(done: report.Report, plan: Plan, console: Console, seconds: float) -> 
     if done.results is not None:
         content = done.results.content
         console.print(findings_table(done.results))
-        unjudged = [entry["why"] for entry in content["findings"] if entry["why"]]
+        unjudged = [
+            entry["why"] for entry in content["findings"] if findings.verdict(entry) == "not judged"
+        ]
         for why in dict.fromkeys(unjudged):
             console.print(f"{unjudged.count(why)} not judged: {why}", highlight=False)
         _say(console, f"record   {record.describe(content['record'])}")

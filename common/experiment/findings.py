@@ -83,7 +83,8 @@ class Printed:
 
     `over` makes it the ratio to that arm, `minus` the difference from it, of its `metric2` if that
     is another. `decimals` are the printed digits after the point (None: as `value` is typed), `std`
-    and `n` the source's standard deviation and number of runs.
+    and `n` the source's standard deviation and number of runs. `cause` says why it differs, if that
+    was tested or follows from the protocol.
     """
 
     metric: str
@@ -98,6 +99,7 @@ class Printed:
     over: str | None = None
     minus: str | None = None
     metric2: str | None = None
+    cause: str = ""
 
     def __post_init__(self):
         if (self.over and self.minus) or (self.metric2 and not (self.over or self.minus)):
@@ -135,7 +137,10 @@ def judge(
         sides, values, absent = [np.array([])] * 2, np.array([]), "not trained here"
     why = why_not or absent or _elsewhere(finding, results.dataset, default_dataset, presets)
     answer, ends, why = (None, None, why) if why else _verdict(finding, values)
-    printed = {"agrees": answer, "interval": ends} if isinstance(finding, Printed) else None
+    printed = None
+    if isinstance(finding, Printed):
+        printed = {"value": finding.value, "decimals": _decimals(finding), "source": finding.source}
+        printed |= {"agrees": answer, "interval": ends, "cause": finding.cause}
     size = _interval(values, 0.9 if isinstance(finding, Alike) else 0.95)
     return {
         "name": wording.name(finding, _second(finding), [_interval(x)[0] for x in sides], size),
@@ -143,7 +148,7 @@ def judge(
         "source": finding.source,
         "measured": None if absent else summarize(values, ratio),
         "shown": None if printed else answer,
-        "printed": printed and {"value": finding.value, "source": finding.source} | printed,
+        "printed": printed,
         "why": why,
     }
 
@@ -234,6 +239,11 @@ def _verdict(finding: Finding, values: np.ndarray) -> Answer:
     return bool(_interval(values)[1] > margin), None, None
 
 
+def _decimals(finding: Printed) -> int:
+    """Printed digits after the point."""
+    return wording.digits(finding.value) if finding.decimals is None else finding.decimals
+
+
 def _agreement(finding: Printed, values: np.ndarray) -> Answer:
     """Whether the printed figure lies in the 95 % prediction interval for one further run.
 
@@ -241,8 +251,7 @@ def _agreement(finding: Printed, values: np.ndarray) -> Answer:
     widened by half a unit of the last printed digit.
     """
     n, printed = len(values), finding.value
-    digits = wording.digits(printed) if finding.decimals is None else finding.decimals
-    half = 0.5 * 10.0**-digits + 1e-12 * abs(printed)  # a tie is not lost to rounding
+    half = 0.5 * 10.0 ** -_decimals(finding) + 1e-12 * abs(printed)  # a tie is not lost to rounding
     mean, low, high = _interval(values, further=1)
     if finding.n and n > 1:
         ours, theirs = np.square(_std(values)) / n, finding.std**2 / finding.n

@@ -77,8 +77,8 @@ def measured_text(entry: Entry) -> str:
 
 def printed_text(entry: Entry) -> str:
     """The printed figure; empty if there is none."""
-    value = (entry["printed"] or {}).get("value")
-    return "" if value is None else text(value, _typed(value))
+    printed = entry["printed"]
+    return text(printed["value"], max(0, min(printed["decimals"], 6))) if printed else ""
 
 
 def verdict(entry: Entry) -> str:

@@ -40,7 +40,8 @@ class Context:
 
     def progress(self, share: float) -> None:
         """Reports the share of the run that is done, from that of its current `fit`."""
-        self.report((self.begun - 1 + share) / max(self.fits, self.begun))
+        done = (self.begun - 1 + share) / max(self.fits, self.begun)
+        self.report(min(done, 0.99))  # only whoever runs the recipe knows that it is finished
 
 
 _CURRENT: ContextVar[Context | None] = ContextVar("context", default=None)

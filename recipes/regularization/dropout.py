@@ -120,7 +120,7 @@ FINDINGS = (
         to_metric="error of the full net (%)",
         within=1.0,
     ),
-    Printed(ERROR, "plain", 1.60, source=SOURCE, preset="paper"),
+    Printed(ERROR, "plain", 1.6, decimals=2, source=SOURCE, preset="paper"),
     Printed(ERROR, "dropout", 1.25, source=SOURCE, preset="paper"),
     Printed(ERROR, "dropout + max-norm", 1.06, source=SOURCE, preset="paper"),
 )
