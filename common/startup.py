@@ -1,4 +1,7 @@
-"""Starts TensorFlow as all recipes need it: without its notices, and with oneDNN."""
+"""Importing this module starts TensorFlow as all recipes need it: without its notices, with oneDNN.
+
+It must be imported before anything else imports TensorFlow or Keras.
+"""
 
 import os
 import sys
@@ -10,7 +13,7 @@ _NOTICES = (b"cudart_stub.cc", b"InitializeLog()", b"oneDNN custom operations ar
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow; must come before anything else imports it or Keras."""
+    """Imports TensorFlow with our settings."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # On by default on some processors only; without it convolutions take twice the time on others.
@@ -30,3 +33,6 @@ def start_tensorflow() -> None:
             captured.seek(0)
             lines = [line for line in captured if not any(each in line for each in _NOTICES)]
             os.write(2, b"".join(lines))
+
+
+start_tensorflow()

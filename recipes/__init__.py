@@ -11,6 +11,4 @@ overfits, and what helps), `depth` (gradients, initialization and normalization 
 Importing the package starts TensorFlow without its notices.
 """
 
-from common.startup import start_tensorflow
-
-start_tensorflow()
+import common.startup  # noqa: F401

@@ -26,7 +26,7 @@ from tools.standalone import one_file
 
 ROOT = Path(__file__).parents[1]
 # What a full copy does as `import recipes` does it here.
-BEGIN = "from common.startup import start_tensorflow\n\nstart_tensorflow()  # before all else\n"
+BEGIN = "import common.startup  # noqa: F401  starts TensorFlow, before all else\n"
 REQUIREMENTS = "requirements-recipes.txt"  # a project has a requirements.txt of its own
 # Distributions that are not called like the module that they bring.
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}

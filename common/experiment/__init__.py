@@ -1,5 +1,6 @@
 """Experiments: arms and seeds trained, judged by findings, drawn, and run from the command line."""
 
+import common.startup  # noqa: F401  before TensorFlow is imported elsewhere
 from common.data import Data
 from common.experiment import figures
 from common.experiment.command import main

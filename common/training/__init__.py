@@ -1,5 +1,6 @@
 """Training: `fit` in compiled epochs, resumed to the bit, on one device or many."""
 
+import common.startup  # noqa: F401  before TensorFlow is imported elsewhere
 from common.training.context import once
 from common.training.loop import evaluate, fit
 
