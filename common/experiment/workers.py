@@ -1,7 +1,5 @@
 """Runs tasks side by side in processes and survives the death of any of them."""
 
-from __future__ import annotations
-
 import multiprocessing
 import pickle
 import signal
@@ -13,7 +11,7 @@ from typing import Any
 
 from common.system import cores
 
-Report = Callable[[float], None]  # how much of the task is done, in [0, 1]
+Report = Callable[[float], None]  # takes the share of a task that is done, in [0, 1]
 
 
 @dataclass
@@ -21,7 +19,7 @@ class Outcomes:
     """What became of each task, by its key: a result, the exception it raised, or its death."""
 
     results: dict[Hashable, Any] = field(default_factory=dict)
-    errors: dict[Hashable, BaseException] = field(default_factory=dict)
+    errors: dict[Hashable, Exception] = field(default_factory=dict)
     deaths: dict[Hashable, str] = field(default_factory=dict)
 
 
@@ -33,108 +31,97 @@ def run(
     on_progress: Callable[[Hashable, float], None],
     on_result: Callable[[Hashable, Any], None],
 ) -> Outcomes:
-    """Calls `work(task, report)` for every task, `jobs` at a time.
+    """Calls `work(task, report)` for every task, in this process or in `jobs` > 1 spawned ones.
 
-    With one job everything runs in this process. Otherwise in `jobs` spawned ones, each with its
-    share of the processor's cores; a task whose process dies is lost, the others go on. After an
-    exception in a task no other one begins.
+    A task whose process dies is lost, the others go on. After an exception no other task begins.
 
     Args:
-        tasks: by key; tasks and results are pickled.
-        work: an importable function.
+        tasks: by key; tasks and results are pickled, and `work` is imported.
         start: called once in each process with the number of threads it may use.
-        on_progress, on_result: called here as reports and results come in.
+        on_progress, on_result: called here with (key, share done) and (key, result).
 
-    Raises:
-        KeyboardInterrupt: after the processes are gone; results until then have been handed over.
+    Raises KeyboardInterrupt after the processes are gone.
     """
     threads = max(1, cores() // jobs)
-    outcomes = Outcomes()
-    if jobs == 1:
-        start(threads)
-        for key, task in tasks.items():
-            try:
-                result = work(task, lambda done, key=key: on_progress(key, done))
-            except Exception as error:
-                outcomes.errors[key] = error
-                break
+    waiting, outcomes = list(tasks.items()), Outcomes()
+
+    def finish(key: Hashable, result: Any, error: Exception | None) -> None:
+        if error:
+            outcomes.errors[key] = error
+            waiting.clear()
+        else:
             outcomes.results[key] = result
             on_result(key, result)
-        return outcomes
-    _run_in_processes(tasks, (work, start, threads), jobs, on_progress, on_result, outcomes)
-    return outcomes
 
-
-def _run_in_processes(tasks, how, jobs, on_progress, on_result, outcomes) -> None:
-    context = multiprocessing.get_context("spawn")
-    waiting = list(tasks.items())
-    busy: dict[
-        Connection, tuple[Any, Hashable]
-    ] = {}  # our end of the pipe -> (process, task's key)
-    processes = []
-
-    def hand_out(connection: Connection, process) -> None:
-        if waiting and not outcomes.errors:
+    if jobs == 1:
+        start(threads)
+        while waiting:
             key, task = waiting.pop(0)
+            finish(key, *_attempt(work, task, lambda done, key=key: on_progress(key, done)))
+        return outcomes
+
+    context = multiprocessing.get_context("spawn")
+    processes: dict[Connection, Any] = {}  # by our end of the pipe to them
+    busy: dict[Connection, Hashable] = {}  # the key of the task that is worked on at its other end
+
+    def hand_out(connection: Connection) -> None:
+        if waiting:
+            busy[connection], task = waiting.pop(0)
             connection.send(task)
-            busy[connection] = (process, key)
         else:
             connection.close()  # tells the process to end
 
-    done = False
     try:
         for _ in range(min(jobs, len(tasks))):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, *how), daemon=True)
-            process.start()
+            arguments = theirs, work, start, threads
+            processes[ours] = context.Process(target=_serve, args=arguments, daemon=True)
+            processes[ours].start()
             theirs.close()
-            processes.append(process)
-            hand_out(ours, process)
+            hand_out(ours)
         while busy:
             for connection in wait(list(busy)):
-                process, key = busy[connection]
                 try:
-                    kind, value = connection.recv()
+                    share, *finished = connection.recv()
                 except (EOFError, OSError):  # the other end is gone, and with it the process
-                    process.join()
-                    outcomes.deaths[key] = _cause(process.exitcode)
-                    del busy[connection]
-                    connection.close()
+                    processes[connection].join()
+                    code = processes[connection].exitcode
+                    name = f"killed by {signal.Signals(-code).name}" if code < 0 else ""
+                    outcomes.deaths[busy.pop(connection)] = name or f"ended with code {code}"
                     continue
-                if kind == "progress":
-                    on_progress(key, value)
-                    continue
-                del busy[connection]
-                if kind == "result":
-                    outcomes.results[key] = value
-                    on_result(key, value)
+                if finished:
+                    finish(busy.pop(connection), *finished)
+                    hand_out(connection)
                 else:
-                    outcomes.errors[key] = value
-                hand_out(connection, process)
-        done = True
+                    on_progress(busy[connection], share)
+    except BaseException:  # interrupted, or a result could not be taken
+        for process in processes.values():
+            process.terminate()
+        raise
     finally:
-        for process in processes:
-            if not done:  # interrupted, or a result could not be taken
-                process.terminate()
+        for process in processes.values():
             process.join()
+    return outcomes
 
 
-def _serve(connection: Connection, work, start, threads: int) -> None:
+def _attempt(work: Callable, task: Any, report: Report) -> tuple[Any, Exception | None]:
+    """The task's result, and the exception that it raised instead."""
+    try:
+        return work(task, report), None
+    except Exception as error:
+        return None, error
+
+
+def _serve(connection: Connection, work: Callable, start: Callable, threads: int) -> None:
     """Works on tasks in a process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     start(threads)
-    while True:
-        try:
-            task = connection.recv()
-        except EOFError:
-            return
-        try:
-            message = ("result", work(task, lambda done: connection.send(("progress", done))))
-        except BrokenPipeError:  # the parent is gone
-            return
-        except Exception as error:
-            message = ("error", _portable(error))
-        connection.send(message)
+    try:
+        while True:
+            result, error = _attempt(work, connection.recv(), lambda done: connection.send([done]))
+            connection.send([1.0, result, error and _portable(error)])
+    except (EOFError, BrokenPipeError):  # there are no more tasks, or the parent is gone
+        return
 
 
 def _portable(error: Exception) -> Exception:
@@ -146,9 +133,3 @@ def _portable(error: Exception) -> Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(text)
     return error
-
-
-def _cause(exitcode: int) -> str:
-    if exitcode < 0:
-        return f"killed by {signal.Signals(-exitcode).name}"
-    return f"ended with code {exitcode}"

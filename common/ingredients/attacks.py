@@ -4,6 +4,7 @@
 harnessing adversarial examples, ICLR 2015), `pgd` many (Madry et al., Towards deep learning models
 resistant to adversarial attacks, ICLR 2018). `harm` compares both with random noise of their size,
 which tells a robust model from one whose gradient is masked. Models take images and return logits.
+One step can leak the true class to an adversarially trained model; its own prediction cannot.
 """
 
 import warnings
@@ -28,21 +29,18 @@ def fgsm(model, x, y, epsilon, *, targeted=False, clip=(0, 255), norm="inf"):
 def pgd(model, x, y, epsilon, *, steps=20, seed=None, targeted=False, clip=(0, 255), norm="inf"):
     """Images (n, ...) float32 within epsilon of x that raise the cross-entropy J of y.
 
+    Each step of 2.5 epsilon / steps is projected back to within epsilon. Raises ValueError if an
+    argument is not as described, or if the model ends in a softmax.
+
     Args:
-        model: keras.Model, images -> logits (B, classes); called with training=False.
-        x: images (n, ...) within `clip`.
-        y: true classes (n,), or with `targeted` those that the model should predict. One step can
-            leak the true class to an adversarially trained model, its own prediction cannot.
+        model: images -> logits (B, classes), called with training=False.
+        x, y: images (n, ...) within `clip`, and their true classes (n,).
         epsilon: largest change of a pixel, exact to the last bit; with norm "2", largest Euclidean
             norm of an image's change, up to rounding.
-        steps: their number, each of size 2.5 epsilon / steps and projected back to within epsilon.
         seed: of a random start within epsilon; None starts at x.
-        targeted: lower J instead.
+        targeted: lowers J instead; y are the classes that the model should predict.
         clip: least and largest value of a pixel: two numbers, or two arrays (channels,).
         norm: "inf" steps along the sign of the gradient, "2" along the gradient.
-
-    Raises:
-        ValueError: an argument is not as described, or the model ends in a softmax.
     """
     x, y, classes = np.asarray(x, np.float32), np.asarray(y), model.output_shape[-1]
     low, high = clip = np.float32(clip)
@@ -91,14 +89,12 @@ def loss_gradient(model, x, y):
 
 
 def project(x, moved, epsilon, clip, norm):
-    """`moved` (float64), brought to within epsilon of x (float32) and within `clip`; float32.
-
-    In double precision; where rounding to float32 exceeds epsilon, the next number toward x.
-    """
+    """`moved` (float64), brought to within epsilon of x (float32) and within `clip`; float32."""
     change = moved - np.float64(x)
     if norm == "2":
         change *= epsilon / np.maximum(image_norms(change), epsilon)
     near = np.clip(np.float32(x + np.clip(change, -epsilon, epsilon)), *clip)
+    # Where rounding to float32 exceeds epsilon, the next number toward x.
     return np.where(np.abs(near - np.float64(x)) > epsilon, np.nextafter(near, x), near)
 
 
@@ -109,9 +105,9 @@ def image_norms(a):
 
 
 def noise(x, epsilon, seed, *, clip=(0, 255), uniform=False, norm="inf"):
-    """x with each pixel moved by epsilon, up or down at random; `uniform`: by up to epsilon.
+    """x with each pixel moved up or down at random, by epsilon, or if `uniform` by at most epsilon.
 
-    The baseline for an attack of this size. With norm "2" the change is shortened to epsilon.
+    With norm "2" the whole change is shortened to epsilon.
     """
     rng, x = np.random.default_rng(seed), np.asarray(x, np.float32)
     signs = rng.uniform(-1, 1, x.shape) if uniform else 2 * rng.integers(0, 2, x.shape, np.int8) - 1

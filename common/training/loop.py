@@ -147,8 +147,7 @@ def fit(
             break
         callback_list.on_epoch_begin(epoch)
         callback_list.on_train_batch_begin(0)
-        done = epoch - initial_epoch
-        rows = _rows_of_epoch(seed, done, len(x), batch_size, steps_per_epoch, shuffle)
+        rows = _rows_of_epoch(seed, epoch, len(x), batch_size, steps_per_epoch, shuffle)
         logs = train(rows)
         callback_list.on_train_batch_end(-(-len(rows) // batch_size) - 1, logs)
         if (epoch + 1) % validation_freq == 0:

@@ -1,0 +1,144 @@
+"""A net of 24,000 weights learns 1,000 digits by heart and stops getting better at new ones.
+
+Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "Overfitting and
+regularization", and the curves published with it: 784-30-10, sigmoid units, cross-entropy summed
+over the ten outputs, weights and biases from N(0, 1), mini-batches of 10, learning rate 0.5, 400
+epochs on the first 1,000 MNIST training images. He shows one run; here are twelve seeds.
+
+Differs from the source: nothing but the random numbers.
+
+    make recipe-overfitting          about a minute on 2 cores
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import keras
+import numpy as np
+from keras import layers
+
+from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
+from common.experiment.findings import Higher, Printed
+from common.ingredients.callbacks import Evaluate
+from common.ingredients.losses import sigmoid_cross_entropy
+from common.training import fit
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters."""
+
+    n_train: Annotated[int, Examples("train")] = 1_000  # training images, the first ones
+    width: int = 30  # units in the hidden layer
+    learning_rate: float = 0.5  # of plain gradient descent
+    batch_size: int = 10  # images in a mini-batch
+    epochs: int = 400  # passes over the training images
+
+
+ARMS = {"plain": {}}
+
+
+def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
+    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs."""
+    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
+    dense = {"kernel_initializer": normal, "bias_initializer": normal}
+    return keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(config.width, "sigmoid", **dense),
+            layers.Dense(10, **dense),  # the sigmoid of the outputs is part of the cost
+        ]
+    )
+
+
+def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
+    (x_train, y_train), (x_test, y_test) = data
+    x, y = x_train[: config.n_train], keras.utils.to_categorical(y_train[: config.n_train], 10)
+    model = build_model(config, arm, seed)
+    model.compile(
+        optimizer=keras.optimizers.SGD(config.learning_rate),
+        loss=sigmoid_cross_entropy,
+        metrics=["accuracy"],
+    )
+    history = fit(
+        model,
+        x,
+        y,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        validation_data=(x_test, keras.utils.to_categorical(y_test, 10)),
+        callbacks=[Evaluate("train", x, y)],  # with the weights at the end of the epoch
+    ).history
+    curves = {
+        "training cost": np.array(history["train_loss"]),
+        "test cost": np.array(history["val_loss"]),
+        "training accuracy (%)": 100 * np.array(history["train_accuracy"]),
+        "test accuracy (%)": 100 * np.array(history["val_accuracy"]),
+    }
+    return Outcome(measure(curves), curves)
+
+
+def measure(curves: dict[str, np.ndarray]) -> dict[str, float]:
+    """Where overfitting shows in the four curves; epochs are counted from 1."""
+    accuracy, cost = curves["test accuracy (%)"], curves["test cost"]
+    trained = curves["training accuracy (%)"]
+    return {
+        "peak test accuracy (%)": accuracy.max(),
+        "final test accuracy (%)": accuracy[-1],
+        "final training accuracy (%)": trained[-1],
+        "gap between training and test accuracy (points)": trained[-1] - accuracy[-1],
+        "training accuracy after 100 epochs (%)": trained[:100][-1],
+        "epoch within one point of the peak": 1 + np.argmax(accuracy > accuracy.max() - 1),
+        "epoch of the lowest test cost": 1 + np.argmin(cost),
+        "lowest test cost": cost.min(),
+        "final test cost": cost[-1],
+    }
+
+
+# ---- findings
+NIELSEN = "Nielsen 2015, ch. 3"
+FINAL, LOWEST = "final test cost", "lowest test cost"
+FINDINGS = (
+    Higher("final training accuracy (%)", "plain", than_metric="final test accuracy (%)", by=10),
+    Higher(FINAL, "plain", than_metric=LOWEST, ratio=True, by=1.25, dataset="mnist"),
+    Printed("peak test accuracy (%)", "plain", 82.27, source=NIELSEN),
+    Printed("final test accuracy (%)", "plain", 82.23, source=NIELSEN),
+    Printed("gap between training and test accuracy (points)", "plain", 17.77, source=NIELSEN),
+    Printed("training accuracy after 100 epochs (%)", "plain", 100, source=NIELSEN),
+    Printed("epoch of the lowest test cost", "plain", 15, source=NIELSEN),
+    Printed(LOWEST, "plain", 1.2028, source=NIELSEN),
+    Printed(FINAL, "plain", 1.7731, source=NIELSEN),
+)
+
+
+def plot(results: Results):
+    """The book's four curves, with its printed points."""
+    title = f"Overfitting on {results.config['n_train']:,} images"
+    figure, axes = figures.panels(results.titled(title), 2, 2)
+    titles = {
+        "training cost": "Training cost falls and falls",
+        "test accuracy (%)": "Test accuracy stops improving",
+        "test cost": "Test cost turns and rises",
+        "training accuracy (%)": "Training accuracy reaches 100 %",
+    }
+    for panel, (series, title) in zip(axes.flat, titles.items(), strict=True):
+        figures.curves(panel, results, series, {"plain": "mean ± standard deviation"}, title=title)
+    cost, accuracy, test_cost, fitted = axes.flat
+    cost.set_ylim(bottom=0)
+    accuracy.set_ylim(bottom=results.curves("test accuracy (%)", "plain").max() - 12)
+    if results.dataset == "mnist":
+        printed = ([51, 101, 281, 400], [81.40, 81.63, 82.21, 82.23])
+        figures.points(accuracy, *printed, NIELSEN, joined=True)
+        figures.points(test_cost, [15, 400], [1.2028, 1.7731], NIELSEN)
+        figures.points(fitted, [68], [100], f"{NIELSEN}: first 100 %")
+    for panel in axes.flat:
+        figures.legend(panel)
+    return figure
+
+
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, smoke={"epochs": 2, "n_train": 200}, seeds=12)
+
+if __name__ == "__main__":
+    main(RECIPE)
