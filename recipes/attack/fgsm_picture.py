@@ -9,7 +9,7 @@ own; --target lowers the cross-entropy of that class instead. Confidence is the 
 the class predicted without attack. A picture is prepared as MNIST's were: gray, white on black,
 20 x 20 pixels, its center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
 
-    make recipe-fgsm-picture          about two minutes on 2 cores
+    make recipe-fgsm-picture          about a minute on 2 cores
     make recipe-fgsm-picture ARGS="--image FILE --epsilon .2 --seeds 1"
 """
 

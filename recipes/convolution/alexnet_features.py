@@ -61,7 +61,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     filters = net.get_layer("conv1").get_weights()[0]
     chosen = np.random.default_rng(seed).permutation(len(x_test))[: config.queries]
     queries, labels = x_test[chosen], y_test[chosen]
-    probe = keras.Model(net.inputs, [net.get_layer("dense7").output, net.output])
+    probe = keras.Model(net.inputs[0], [net.get_layer("dense7").output, net.output])
     features, logits = probe.predict(queries - mean, batch_size=500, verbose=0)
     among, _ = probe.predict(x_train - mean, batch_size=500, verbose=0)
     pixels, its_pixels = (x.reshape(len(x), -1).astype("float32") for x in (queries, x_train))

@@ -70,7 +70,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     chosen = np.random.default_rng(seed).permutation(len(x_test))[: config.n_shown]
     images, labels = x_test[chosen] - mean, y_test[chosen]
     strongest = [layers.GlobalMaxPooling2D()(net.get_layer(name).output) for name in LAYERS]
-    probe = keras.Model(net.inputs, [*strongest, net.output])
+    probe = keras.Model(net.inputs[0], [*strongest, net.output])
     *strongest, logits = probe.predict(images, batch_size=500, verbose=0)
     right = logits.argmax(axis=1) == labels
     metrics, excited = {"test accuracy (%)": 100 * np.mean(right)}, []

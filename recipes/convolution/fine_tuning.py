@@ -59,7 +59,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 32, 32, 3) pixels minus their mean -> (B, classes) logits, of AlexNet's features."""
     net = alexnet(arm["classes"], seed)
     he = keras.initializers.HeNormal(seed=keras.random.SeedGenerator(seed))
-    features = keras.Model(net.inputs, net.layers[-2].output, name="features")
+    features = keras.Model(net.inputs[0], net.layers[-2].output, name="features")
     weights = [(weight, he if weight.ndim > 1 else ops.zeros) for weight in features.get_weights()]
     features.set_weights([ops.convert_to_numpy(make(old.shape)) for old, make in weights])
     features.trainable = not arm["frozen"]

@@ -73,7 +73,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         curves[f"output from {start}"] = [history["output"][0], *history["after_output"]]
         curves[f"cost from {start}"] = [history["loss"][0], *history["after_loss"]]
         metrics[f"output after 300 steps from {start}"] = history["after_output"][-1]
-        metrics[f"output after 150 steps from {start}"] = curves[f"output from {start}"][150:][0]
+        metrics[f"output after 150 steps from {start}"] = curves[f"output from {start}"][
+            min(150, config.steps)
+        ]
     return Outcome(metrics, curves)
 
 

@@ -71,7 +71,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    probe = keras.Model(model.inputs, model.layers[-2].input)  # into the last hidden sigmoids
+    probe = keras.Model(model.inputs[0], model.layers[-2].input)  # into the last hidden sigmoids
 
     def percentiles() -> np.ndarray:
         """Of each unit's inputs, (3, width)."""

@@ -71,7 +71,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         validation_data=(x_test, unit_pixels(x_test)),
     ).history
     layer = model.get_layer("hidden")
-    hidden = keras.Model(model.inputs, layer.output).predict(x_test, batch_size=1_000, verbose=0)
+    hidden = keras.Model(model.inputs[0], layer.output).predict(x_test, batch_size=1_000, verbose=0)
     kernel = layer.get_weights()[0]
     features = kernel[:, : SHOWN**2] / np.abs(kernel[:, : SHOWN**2]).max(axis=0)
     metrics = {

@@ -13,7 +13,7 @@ MEAN = np.full((32, 32, 3), 120, np.float32)
 
 def strongest(net: keras.Model, unit: int):
     """The strongest response of a unit of the first layer to an image."""
-    layer = keras.Model(net.inputs, net.get_layer("conv1").output)
+    layer = keras.Model(net.inputs[0], net.get_layer("conv1").output)
     return lambda x: keras.ops.max(layer(x)[..., unit])
 
 
