@@ -31,7 +31,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 def test_a_target_is_a_recipe_with_its_flags(tmp_path):
     done = make("-n", f"VENV={tmp_path}/venv", "recipe-l1-l2", "ARGS=--smoke")
     assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/venv/bin/python -m recipes.l1_l2 --smoke\n" in done.stdout
+    assert f"{tmp_path}/venv/bin/python -m recipes.regularization.l1_l2 --smoke\n" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

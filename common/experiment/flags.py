@@ -65,7 +65,9 @@ def parse_recipe(recipe: Recipe, arguments: list[str], dataset: str) -> tuple[st
         command,
         arguments,
         recipe.module.__doc__ or "",
-        prog=f"python {recipe.file.name}" if started_as_file else f"make recipe-{recipe.name}",
+        prog=f"python {recipe.file.name}"
+        if started_as_file
+        else f"make recipe-{recipe.name.replace('_', '-')}",
         default=command(Flags(), recipe.configured(preset, dataset)),
         config=(tyro.conf.OmitArgPrefixes,),
     )

@@ -76,10 +76,7 @@ def pgd(model, x, y, epsilon, *, steps=20, seed=None, targeted=False, clip=(0, 2
 
 
 def loss_gradient(model, x, y):
-    """d/dx of log sum_(j != y) exp(z_j) - z_y, which is dJ/dx over 1 - p_y.
-
-    It points where dJ/dx does, but neither vanishes nor loses digits where the model is sure.
-    """
+    """d/dx of log sum_(j != y) exp(z_j) - z_y: dJ/dx over 1 - p_y, not rounded to 0 at p_y = 1."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         z = tf.cast(model(x, training=False), tf.float32)
@@ -105,10 +102,7 @@ def image_norms(a):
 
 
 def noise(x, epsilon, seed, *, clip=(0, 255), uniform=False, norm="inf"):
-    """x with each pixel moved up or down at random, by epsilon, or if `uniform` by at most epsilon.
-
-    With norm "2" the whole change is shortened to epsilon.
-    """
+    """x with each pixel moved by epsilon, up or down at random; `uniform`: by at most epsilon."""
     rng, x = np.random.default_rng(seed), np.asarray(x, np.float32)
     signs = rng.uniform(-1, 1, x.shape) if uniform else 2 * rng.integers(0, 2, x.shape, np.int8) - 1
     return project(x, x + epsilon * np.float64(signs), epsilon, np.float32(clip), norm)

@@ -50,13 +50,14 @@ class Distort(keras.layers.Layer):
         return warp(images, self.displacements(ops.shape(images)[0]))
 
     def displacements(self, n):
-        """-> (n, 28, 28, 2): by how many pixels, down and right, each pixel is sampled elsewhere."""
+        """-> (n, 28, 28, 2): how far down and right, in pixels, each pixel is sampled."""
         if self.kind == "shifts":  # the image and its four neighbors, as Nielsen expands the data
             moves = ops.array([[0, 0], [0, 1], [0, -1], [1, 0], [-1, 0]], "float32")
             move = ops.take(moves, keras.random.randint((n,), 0, 5, seed=self.generator), axis=0)
             return ops.broadcast_to(move[:, None, None, :], (n, 28, 28, 2))
         if self.kind == "affine":
-            turn, shear = self.uniform(2, n) * self.rotation * np.pi / 180
+            angles = self.uniform(2, n) * self.rotation * np.pi / 180
+            turn, shear = angles[0], angles[1]
             size = 1 + self.uniform(n, 1, 1) * self.scale
             shift = self.uniform(n, 1, 1, 2) * self.shift
             rows = [ops.cos(turn), -ops.sin(turn + shear), ops.sin(turn), ops.cos(turn + shear)]

@@ -123,8 +123,8 @@ def plot(results: Results):
     figures.triptychs(axes[0, 0], before / 255, after / 255, said, strength=10)
     axes[0, 0].set_title("photograph, change (10 times), together")
     panel, x = axes[0, 1], results.config["epsilon"] * np.array(SHARES)
-    for color, name, series in zip(figures.COLORS, ("attack", "noise"), (ATTACKED, NOISY)):
-        figures.curve(panel, results.curves(series, "conv net"), name, color, x)
+    figures.curve(panel, results.curves(ATTACKED, "conv net"), "attack", x=x)
+    figures.curve(panel, results.curves(NOISY, "conv net"), "noise", figures.COLORS[1], x)
     figures.label(panel, "", "epsilon (standard deviations of a pixel)", "test error (%)")
     figures.points(panel, [0.1], [87.15], "Goodfellow et al.")
     panel.set_ylim(0, 102)

@@ -113,7 +113,7 @@ FINDINGS = (
 
 
 def plot(results: Results):
-    """Errors of each net on the images made against each, and agreement with the net attacked."""
+    """Error of each net on the images made against each, and how often both agree."""
     figure, axes = figures.panels(results.titled("Adversarial images among nets"), 1, 2)
     error = f"error (%) at epsilon {results.config['epsilon']:g}"
     titles = {"error of": error, "agreement with": "same wrong class, where both err (%)"}

@@ -18,7 +18,6 @@ from keras import ops
 
 from common.experiment import Data, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Exact, Higher, Lower
-from common.ingredients.callbacks import Evaluate
 from common.training import fit
 
 STARTS = {"(0.6, 0.9)": (0.6, 0.9), "(2, 2)": (2.0, 2.0)}  # weight and bias
@@ -67,15 +66,12 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
             loss=COSTS[arm["cost"]],
             metrics=[output],
         )
-        after = Evaluate("after", x, y)
-        history = fit(neuron, x, y, batch_size=1, epochs=config.steps, callbacks=[after]).history
-        # A training metric is measured before its step: the first one belongs to the start.
-        curves[f"output from {start}"] = [history["output"][0], *history["after_output"]]
-        curves[f"cost from {start}"] = [history["loss"][0], *history["after_loss"]]
-        metrics[f"output after 300 steps from {start}"] = history["after_output"][-1]
-        metrics[f"output after 150 steps from {start}"] = curves[f"output from {start}"][
-            min(150, config.steps)
-        ]
+        # A metric of training is measured before its step, so one step more shows all outputs.
+        history = fit(neuron, x, y, batch_size=1, epochs=config.steps + 1).history
+        curves[f"output from {start}"] = history["output"]
+        curves[f"cost from {start}"] = history["loss"]
+        metrics[f"output after 300 steps from {start}"] = history["output"][config.steps]
+        metrics[f"output after 150 steps from {start}"] = history["output"][min(150, config.steps)]
     return Outcome(metrics, curves)
 
 

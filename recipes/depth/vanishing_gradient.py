@@ -146,16 +146,8 @@ def plot(results: Results):
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"n_train": 100, "epochs": 2},
-    paper={"epochs": 500},
-    seeds=20,
-)
+SMOKE, PAPER = {"n_train": 100, "epochs": 2}, {"epochs": 500}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, seeds=20)
 
 if __name__ == "__main__":
     main(RECIPE)

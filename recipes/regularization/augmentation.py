@@ -77,15 +77,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.001), loss, metrics=["accuracy"])
     epochs = epochs_of(config.images_seen, arm)
-    history = fit(
-        model,
-        x_train,
-        y_train,
-        batch_size=config.batch_size,
-        epochs=epochs,
-        validation_data=(x_test, y_test),
-        validation_freq=max(1, epochs // EVALUATIONS),
-    ).history
+    steps = {"batch_size": config.batch_size, "epochs": epochs}
+    test = {"validation_data": (x_test, y_test), "validation_freq": max(1, epochs // EVALUATIONS)}
+    history = fit(model, x_train, y_train, **steps, **test).history
     error = 100 * (1 - evaluate(model, x_test, y_test)["accuracy"])
     curves = {"test error (%)": 100 * (1 - np.array(history["val_accuracy"]))}
     same = np.repeat(x_train[:1] / np.float32(255), 5, axis=0)
@@ -127,28 +121,22 @@ def plot(results: Results):
         panel.set_ylim(0, 1.6 * results.metric(ERROR, f"{net} none").mean())
     figures.legend(axes[0, 0])
     five = [results.picture("distorted", f"dense 1000 {kind}") for kind in KINDS]
-    pictures = np.concatenate(np.stack(five, axis=1))  # a column for each kind
-    figures.show(axes[0, 2], pictures, len(KINDS), "one image, five times each", cmap="gray_r")
+    pictures = 1 - np.concatenate(np.stack(five, axis=1))  # a column for each kind
+    figures.show(axes[0, 2], pictures, len(KINDS), "one image, five times each")
     for i, kind in enumerate(KINDS):
         place = (i + 0.5) / len(KINDS)
         axes[0, 2].text(place, -0.02, kind, transform=axes[0, 2].transAxes, ha="center", va="top")
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"images_seen": 2_000},
-    paper={"images_seen": 800_000},
-    seeds=4,
-    # digits has no 10,000 images; the conv net takes long on them, so only --paper trains it
-    applies=lambda arm, preset, dataset: (
-        arm["n"] == 1_000 or (dataset == "mnist" and (arm["net"] == "dense" or preset == "paper"))
-    ),
-)
+def applies(arm: dict, preset: str, dataset: str) -> bool:
+    """Digits has no 10,000 images; the conv net takes long on them, so only --paper trains it."""
+    trained = arm["net"] == "dense" or preset == "paper"
+    return arm["n"] == 1_000 or (dataset == "mnist" and trained)
+
+
+SMOKE, PAPER = {"images_seen": 2_000}, {"images_seen": 800_000}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, seeds=4, applies=applies)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -6,9 +6,10 @@ features mean nothing and units rely on each other (co-adaptation). With it they
 strokes and spots, and fewer are active at a time: the mean activation is about .7, not 2.0.
 
 Differs from the source: Adam on the cross-entropy, where the paper names no optimizer and no loss;
-by default 20 epochs on the first 10,000 images. So brief a training shows the strokes only faintly.
-For co-adaptation the paper has pictures without numbers. Here it is the mean absolute correlation
-of two units' responses to the test images. That of their weights is not lower with dropout.
+by default 20 epochs on the first 10,000 images. The strokes show only faintly, and the ratio of the
+mean activations is 4.5, not 2.9 (cause unknown). For co-adaptation the paper has pictures without
+numbers; here it is the mean absolute correlation of two units' responses to the test images. That
+of their weights goes the other way, and is no finding: .060 with dropout, .053 without.
 
     make recipe-dropout-features          about a minute on 2 cores
 """
@@ -58,18 +59,11 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x_train, _), (x_test, _) = data
     x_train = x_train[: config.n_train]
     model = build_model(config, arm, seed)
-    model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-    )
-    history = fit(
-        model,
-        x_train,
-        unit_pixels(x_train),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x_test, unit_pixels(x_test)),
-    ).history
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(config.learning_rate), loss)
+    y_train, test = unit_pixels(x_train), (x_test, unit_pixels(x_test))
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    history = fit(model, x_train, y_train, **steps, validation_data=test).history
     layer = model.get_layer("hidden")
     hidden = keras.Model(model.inputs[0], layer.output).predict(x_test, batch_size=1_000, verbose=0)
     kernel = layer.get_weights()[0]
@@ -102,23 +96,11 @@ def mean_correlation(units: np.ndarray) -> float:
 CORRELATION, ACTIVATION = "mean |correlation| of two units' responses", "mean activation"
 SOURCE = "Srivastava et al. 2014, section 7"
 FINDINGS = (
-    *(
-        Lower(
-            CORRELATION,
-            "dropout",
-            than="plain",
-            by=by,
-            ratio=True,
-            dataset=dataset,
-            source=SOURCE,
-        )
-        for dataset, by in (("mnist", 1.5), ("digits", 1.05))
-    ),
+    Lower(CORRELATION, "dropout", "plain", 1.5, ratio=True, dataset="mnist", source=SOURCE),
+    Lower(CORRELATION, "dropout", "plain", 1.05, ratio=True, dataset="digits", source=SOURCE),
     Lower(ACTIVATION, "dropout", than="plain", by=2, ratio=True, source=SOURCE),
     Lower("active units (%)", "dropout", than="plain", by=15, source=SOURCE),
-    Printed(
-        ACTIVATION, "plain", 2.0 / 0.7, over="dropout", decimals=1, source=SOURCE, preset="paper"
-    ),
+    Printed(ACTIVATION, "plain", 2.9, SOURCE, preset="paper", over="dropout"),  # 2.0 over .7
 )
 
 
@@ -132,17 +114,9 @@ def plot(results: Results):
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"n_train": 200, "epochs": 2},
-    paper={"n_train": 60_000, "epochs": 100},
-    on={"digits": {"n_train": 1_297}},
-    seeds=6,
-)
+SMOKE, PAPER = {"n_train": 200, "epochs": 2}, {"n_train": 60_000, "epochs": 100}
+ON = {"digits": {"n_train": 1_297}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, ON, seeds=6)
 
 if __name__ == "__main__":
     main(RECIPE)
