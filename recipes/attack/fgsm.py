@@ -9,8 +9,8 @@ are attacked too. Pixels stay in [0, 1]. Confidence is the mean probability of t
 over the images on which a net errs. Softmax regression errs on all images and is a little more
 confident (cause unknown), the maxout net errs more often and is less confident. The gradient is
 taken in a form that does not round to 0 where a net is sure. The cross-entropy's own float32
-gradient does, and fools the maxout net less often: some of the 10.6 % that withstood may be
-rounding.
+gradient does, and fools the maxout net less often: rounding may contribute to the published 10.6 %
+that withstood.
 
     make recipe-fgsm          about two minutes on 2 cores
 """
@@ -112,7 +112,7 @@ def own_gradient(model: keras.Model, x, y, epsilon: float) -> np.ndarray:
 # ---- findings
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
-ROUNDING = "may be rounding in part: the cross-entropy's own gradient fools fewer"
+ROUNDING = "rounding may contribute: the cross-entropy's own gradient fools fewer"
 BRIEF = "5 epochs on 20,000 images"
 FINDINGS = (
     Higher(ATTACKED, "conv net", than_metric=NOISY, by=30, source=SOURCE),

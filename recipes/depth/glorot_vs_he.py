@@ -36,8 +36,7 @@ class Config:
     """Hyperparameters."""
 
     kind: Literal["dense", "conv"] = "dense"  # kind of layers; conv is for photographs
-    # 96: matrix products round a rest of fewer than 32 columns otherwise, and equal units would part
-    width: int = 96  # units, or channels, in a hidden layer
+    width: int = 96  # units or channels in a hidden layer; multiples of 32 keep equal units equal
     learning_rate: float = 0.01  # of gradient descent with momentum .9
     weight_decay: Annotated[float, Ge(0)] = 5e-4  # cost + weight_decay / 2 * sum of w^2
     batch_size: int = 100  # images in a mini-batch
@@ -45,13 +44,9 @@ class Config:
     every: int = 100  # steps between two evaluations, which divide those of a pass
 
 
-NAMES = {22: ("constant", "large", "Glorot", "Xavier", "He"), 30: ("Xavier", "He")}
-NAMES |= {40: NAMES[30]}
-ARMS = {
-    f"{name} {depth}": {"initializer": name, "depth": depth}
-    for depth, names in NAMES.items()
-    for name in names
-}
+PAIR = ("Xavier", "He")
+NAMES = {22: ("constant", "large", "Glorot", *PAIR), 30: PAIR, 40: PAIR}
+ARMS = {f"{name} {d}": {"initializer": name, "depth": d} for d in NAMES for name in NAMES[d]}
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:

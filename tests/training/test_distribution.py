@@ -1,0 +1,254 @@
+"""Replicas and workers give the numbers of one device; what is wrong with a cluster is said."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.experiment import command
+from common.system import UsageError
+from common.training import cluster, distribution
+from recipes.regularization.overfitting import RECIPE
+from tests.forks import Forks
+from tools.cluster import free_addresses
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def tf_config(addresses: list[str], index: int) -> str:
+    task = {"type": "worker", "index": index}
+    return json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+
+def numbers(forks: Forks, out: Path, devices: str, *nets: str, workers: int = 1) -> dict:
+    """What tests/training/replicas.py measures on the devices, or by several workers."""
+    arguments = ["tests.training.replicas", devices, str(out), *nets]
+    if workers == 1:
+        done = forks.run(*arguments)
+        assert done.returncode == 0, done.stderr
+    else:
+        addresses = free_addresses(workers)
+        configs = [tf_config(addresses, i) for i in range(workers)]
+        for process in [start(["-m", *arguments], TF_CONFIG=config) for config in configs]:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+    with np.load(out) as stored:
+        return dict(stored)
+
+
+@pytest.fixture(scope="module")
+def one(forks, tmp_path_factory):
+    return numbers(forks, tmp_path_factory.mktemp("one") / "one.npz", "auto")
+
+
+@pytest.mark.parametrize(("devices", "workers"), [("cpu:2", 1), ("cpu:4", 1), ("auto", 2)], ids=str)
+def test_replicas_and_workers_give_the_numbers_of_one_device(
+    devices, workers, one, forks, tmp_path
+):
+    """To 1e-4 relative: the sums of gradients, and of the moments of batch normalization, are
+    added in another order, and three epochs let such a difference grow."""
+    found = numbers(forks, tmp_path / "found.npz", devices, workers=workers)
+    assert found.keys() == one.keys()
+    for name, values in one.items():
+        if name.endswith("weights"):
+            error = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
+            assert error < 1e-4, name
+        elif name.endswith("accuracy"):
+            np.testing.assert_allclose(found[name], values, atol=2e-4, err_msg=name)
+        else:
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, err_msg=name)
+        if name.endswith("count"):
+            n = 10_000 if name.startswith("dense") else 1_000
+            count = {"val_count": n, "odd_count": n + 3}.get(name.split("/")[1], 357)
+            np.testing.assert_array_equal(found[name], count)
+
+
+def test_replicas_draw_their_own_numbers_and_repeat_them(forks, tmp_path):
+    """Dropout and augmentation; adversarial training draws nothing, but has its own step."""
+    nets = "dropout", "augmentation", "attacked"
+    alone, two, again = (
+        numbers(forks, tmp_path / f"{i}.npz", devices, *nets)
+        for i, devices in enumerate(("auto", "cpu:2", "cpu:2"))
+    )
+    for name, values in two.items():
+        np.testing.assert_array_equal(values, again[name], err_msg=name)
+    for name in ("dropout/loss", "augmentation/loss"):
+        assert not np.allclose(two[name], alone[name], rtol=1e-4), name
+        np.testing.assert_allclose(two[name], alone[name], rtol=0.3, err_msg=name)
+    for name in ("attacked/loss", "attacked/val_loss"):
+        np.testing.assert_allclose(two[name], alone[name], rtol=1e-3, err_msg=name)
+
+
+def test_each_replica_has_its_own_mask(forks, tmp_path):
+    """Two masks of half the units agree on half of them; Keras alone would draw the same twice."""
+    code = """
+import recipes, keras, numpy as np, tensorflow as tf
+from common.training import distribution
+distribution.start("cpu:2")
+with distribution.scope():
+    model = keras.Sequential([keras.Input((1000,)), keras.layers.Dropout(0.5, seed=1)])
+distribution.prepare(model, 2)
+strategy = distribution._State.strategy
+draw = tf.function(lambda: strategy.run(lambda: model(tf.ones((1, 1000)), training=True)))
+one, two = (np.array(each) for each in strategy.experimental_local_results(draw()))
+print(np.mean((one > 0) == (two > 0)))
+"""
+    (tmp_path / "mask.py").write_text(code)
+    done = forks.run(str(tmp_path / "mask.py"))
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout) - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("devices", ["auto", "cpu", "gpu", "gpu:0", "gpu:0,3", "cpu:1", "cpu:64"])
+def test_devices_that_make_sense(devices):
+    distribution.check(devices)
+
+
+@pytest.mark.parametrize(
+    "devices", ["", "tpu", "cpu:0", "cpu:-1", "cpu:65", "cpu:two", "gpu:", "gpu:0,0", "gpu:0,"]
+)
+def test_devices_that_do_not(devices):
+    with pytest.raises(UsageError, match="--devices: expected"):
+        distribution.check(devices)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--devices", "gpu:7"], "--devices: expected gpu:7, received 0 GPUs"),
+        (["--devices", "cpu:3"], "expected a multiple of the 3 replicas, as 9 or 12, received 10"),
+        (["--devices", "cpu:2", "--jobs", "2"], "--jobs: expected 1 with several replicas"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(flags, expected, forks, tmp_path):
+    out = tmp_path / "out"
+    usual = ["--dataset", "digits", "--smoke", "--out", str(out)]
+    done = forks.run("recipes.regularization.overfitting", *usual, *flags)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr
+    assert not out.exists()
+
+
+GOOD = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+
+
+def test_a_cluster_is_read_from_tf_config():
+    found = cluster.described({"TF_CONFIG": json.dumps(GOOD)})
+    assert found == cluster.Cluster(("a:1", "b:2"), 1)
+    alone = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    assert cluster.described({"TF_CONFIG": json.dumps(alone)}) is None
+    assert cluster.described({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "TF_CONFIG: expected"),
+        ("{", "TF_CONFIG: expected"),
+        ("[]", "TF_CONFIG: expected"),
+        (json.dumps({"cluster": GOOD["cluster"]}), "TF_CONFIG: expected"),
+        (json.dumps(GOOD | {"cluster": {"worker": ["a", "b:2"]}}), "TF_CONFIG: expected"),
+        (json.dumps(GOOD | {"cluster": {"worker": ["a:1", "b:70000"]}}), "TF_CONFIG: expected"),
+        (json.dumps(GOOD | {"cluster": {"chief": ["a:1"], "worker": ["b:2"]}}), "TF_CONFIG"),
+        (json.dumps(GOOD | {"cluster": {"worker": ["a:1", "a:1"]}}), "each address once"),
+        (json.dumps(GOOD | {"task": {"type": "worker", "index": 2}}), "from 0 to 1, received 2"),
+        (json.dumps(GOOD | {"task": {"type": "worker", "index": -1}}), "from 0 to 1, received -1"),
+        (json.dumps(GOOD | {"task": {"type": "ps", "index": 0}}), "TF_CONFIG: expected"),
+    ],
+)
+def test_a_malformed_cluster_is_refused(text, expected):
+    with pytest.raises(UsageError, match=expected):
+        cluster.described({"TF_CONFIG": text})
+
+
+def test_a_cluster_is_read_from_slurm(monkeypatch):
+    """With the variables that srun sets on two nodes of one task each."""
+    variables = {
+        "SLURM_PROCID": "1",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "gpu[07-08]",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+        "SLURM_STEP_NUM_NODES": "2",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = cluster.described()
+    assert found == cluster.Cluster(("gpu07:8888", "gpu08:8888"), 1)
+    monkeypatch.delenv("SLURM_STEP_NODELIST")
+    with pytest.raises(UsageError, match="Slurm: expected"):
+        cluster.described()
+
+
+def test_an_address_that_is_taken_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"expected to listen on {address}, received"):
+            cluster.rendezvous(cluster.Cluster((address, "127.0.0.1:1"), 0))
+
+
+def test_a_worker_that_does_not_come_is_named_in_time(tmp_path):
+    here, absent = free_addresses(2)
+    code = (
+        "import recipes, sys; from common.training import cluster; "
+        "cluster.MEETING_SECONDS = 5; from recipes.regularization.overfitting import RECIPE; "
+        "from common.experiment import main; main(RECIPE, sys.argv[1:])"
+    )
+    arguments = ["--dataset", "digits", "--smoke", "--out", str(tmp_path / "out")]
+    process = start(["-c", code, *arguments], TF_CONFIG=tf_config([here, absent], 0))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"worker 1 ({absent}): Connection refused" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_workers_that_do_different_things_are_told(tmp_path):
+    addresses = free_addresses(2)
+    arguments = ["-m", "recipes.regularization.overfitting", "--dataset", "digits", "--seeds", "1"]
+    processes = [
+        start(
+            [*arguments, "--epochs", str(2 + i), "--out", str(tmp_path / "out")],
+            TF_CONFIG=tf_config(addresses, i),
+        )
+        for i in range(2)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert "expected all workers to have that of worker 0" in said
+
+
+def test_a_lost_worker_is_said_in_a_line(monkeypatch, capsys):
+    def lose(recipe, arguments, arms):
+        raise tf.errors.UnavailableError(None, None, "Connection reset by peer\nand more")
+
+    monkeypatch.setattr(command, "_run", lose)
+    monkeypatch.setattr(distribution._State, "cluster", cluster.Cluster(("a:1", "b:2"), 0))
+    with pytest.raises(SystemExit) as exit_:
+        command.main(RECIPE, [])
+    assert exit_.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "lost a worker (Connection reset by peer)" in said
+    monkeypatch.setattr(distribution._State, "cluster", None)
+    with pytest.raises(tf.errors.UnavailableError):
+        command.main(RECIPE, [])
