@@ -154,6 +154,7 @@ def main(arguments: list[str]) -> int:
     first, *rest = files
     packages = f"-r {REQUIREMENTS}" if rest else "keras tensorflow"
     packages += " scipy" * ("scipy" in files[first] and not rest)
+    packages += " pillow" * ("PIL" in files[first] and not rest)
     more, opened = ("", "python") if kind == "script" else (" jupyterlab", "jupyter lab")
     print(f"{first}{f' and {len(rest)} files that it needs' if rest else ''}: in {folder}. To run:")
     print(f"    cd {shlex.quote(folder)}")

@@ -414,7 +414,7 @@ def attack(images: np.ndarray, labels: np.ndarray) -> Work:
     x, y = np.resize(images, (n, 28, 28)).astype(np.float32), np.resize(labels, n)
     arm = adversarial_training.ARMS["plain"]
     net = adversarial_training.build_model(adversarial_training.Config(), arm, 0)
-    parts = [slice(start, start + attacks.BATCH) for start in range(0, n, attacks.BATCH)]
+    parts = [slice(start, start + attacks.AT_ONCE) for start in range(0, n, attacks.AT_ONCE)]
 
     def ours() -> float:
         attacks.fgsm(net, x[:1], y[:1], 255 * EPSILON)  # compiled once a net

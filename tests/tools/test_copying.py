@@ -21,7 +21,7 @@ from tools import catalog, copying, standalone
 
 NAMES = catalog.recipes()
 LINES = 220  # at most, ingredients aside: a file that is read at one sitting
-ALLOWED = {"keras", "numpy", "scipy", "tensorflow", *sys.stdlib_module_names}
+ALLOWED = {"keras", "numpy", "scipy", "tensorflow", "PIL", *sys.stdlib_module_names}
 RULES = "E,F,W,I,UP,B,SIM,C4,RUF,PLE,NPY"
 
 # A recipe with all that a copy changes, and all that it must keep.
