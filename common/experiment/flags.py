@@ -101,7 +101,8 @@ def _refuse(event: tyro._errors.ParseErrorEvent) -> None:
             reason = f"{name}: expected a value, received {event.offending_value or 'none'}"
         case tyro._errors.InstantiationFailure(message=message) if argument:
             kind = "a whole number" if "int()" in message else "a number"
-            value = re.search(r"'([^']*)'", message)[1] or "nothing"
+            quoted = re.search(r"""(?:base 10|to float): (["'])(.*)\1""", message)
+            value = quoted[2] or "nothing" if quoted else message
             reason = f"{name}: expected {kind}, received {value}"
         case tyro._errors.InstantiationFailure(message=reason):  # of a config's __post_init__
             pass

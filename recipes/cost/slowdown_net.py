@@ -2,12 +2,12 @@
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "The cross-entropy cost
 function" and "Softmax": 784-30-10 with weights and biases from N(0, 1), which saturate many units
-at the start, and mini-batches of 10. "softmax" is a softmax layer with the log-likelihood cost
+at the start, in mini-batches of 10. "Softmax" is a softmax layer with the log-likelihood cost
 (categorical cross-entropy). `slowdown` shows one neuron alone.
 
 Differs from the source: 10,000 training images, 40 epochs, and one learning rate for all costs. The
 book gives the quadratic cost a learning rate six times higher, which makes up for most of the
-slowdown: that arm is in the figure and in no finding. The book counts no epochs; the comparisons
+slowdown: that arm is shown, and nothing is stated of it. The book counts no epochs; the comparisons
 are the recipe's own.
 
     make recipe-slowdown-net          about a minute on 2 cores
@@ -21,18 +21,8 @@ import numpy as np
 from keras import layers, ops
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
-from common.experiment.findings import Alike, Lower
-from common.ingredients.losses import sigmoid_cross_entropy
+from common.experiment.findings import Higher, Lower
 from common.training import fit
-
-# Each cost takes (B, 10) one-hot targets y and logits z and returns (B,), summed over the units;
-# the activation a(z) is part of it. dC/dz is (a - y) a' under the quadratic cost and a - y under
-# the other two: the slope a' of a saturated unit is what slows it down.
-COSTS = {
-    "quadratic": lambda y, z: ops.sum(ops.square(ops.sigmoid(z) - y), axis=-1) / 2,
-    "cross-entropy": sigmoid_cross_entropy,
-    "log-likelihood": lambda y, z: ops.categorical_crossentropy(y, z, from_logits=True),
-}
 
 
 @dataclass(frozen=True)
@@ -47,41 +37,57 @@ class Config:
 
 ARMS = {
     "quadratic": {"cost": "quadratic", "learning_rate": 0.5},
-    "fast quadratic": {"cost": "quadratic", "learning_rate": 3.0},
+    "quadratic, rate 3": {"cost": "quadratic", "learning_rate": 3.0},
     "cross-entropy": {"cost": "cross-entropy", "learning_rate": 0.5},
     "softmax": {"cost": "log-likelihood", "learning_rate": 0.5},
 }
 
+# One-hot targets y and logits z of the output units, (B, 10) each -> (B,), summed over the units;
+# their activation a(z) is part of the cost. dC/dz is (a - y) a'(z) under the quadratic cost and
+# a - y under the other two: the slope a' of a saturated unit is what slows it down.
+COSTS = {
+    "quadratic": lambda y, z: ops.sum(ops.square(ops.sigmoid(z) - y), axis=-1) / 2,
+    "cross-entropy": lambda y, z: ops.sum(ops.binary_crossentropy(y, z, from_logits=True), axis=-1),
+    "log-likelihood": lambda y, z: ops.categorical_crossentropy(y, z, from_logits=True),
+}
+
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
-    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits; weights and biases from N(0, 1)."""
+    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits; parameters from N(0, 1)."""
     normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
     dense = {"kernel_initializer": normal, "bias_initializer": normal}
-    inputs = keras.Input((28, 28))
-    x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
-    x = layers.Dense(30, "sigmoid", **dense)(x)
-    return keras.Model(inputs, layers.Dense(10, **dense)(x))
+    return keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(30, "sigmoid", **dense),
+            layers.Dense(10, **dense),
+        ]
+    )
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
-    """Trains one arm; a net that never learned counts as needing one epoch more than it had."""
     (x_train, y_train), (x_test, y_test) = data
-    y_train, y_test = (keras.utils.to_categorical(y, 10) for y in (y_train, y_test))
     model = build_model(config, arm, seed)
-    sgd = keras.optimizers.SGD(arm["learning_rate"])
-    model.compile(optimizer=sgd, loss=COSTS[arm["cost"]], metrics=["accuracy"])
+    model.compile(
+        optimizer=keras.optimizers.SGD(arm["learning_rate"]),
+        loss=COSTS[arm["cost"]],
+        metrics=["accuracy"],
+    )
     history = fit(
         model,
         x_train[: config.n_train],
-        y_train[: config.n_train],
+        keras.utils.to_categorical(y_train[: config.n_train], 10),
         batch_size=config.batch_size,
         epochs=config.epochs,
-        validation_data=(x_test, y_test),
+        validation_data=(x_test, keras.utils.to_categorical(y_test, 10)),
     ).history
     accuracy = 100 * np.array(history["val_accuracy"])
-    learned = accuracy >= config.threshold
+    learned = np.flatnonzero(accuracy >= config.threshold)
     metrics = {
-        "epochs to learn": 1 + np.argmax(learned) if learned.any() else config.epochs + 1,
+        # A net that never got there counts as having needed one epoch more than it was given.
+        "epochs to learn": learned[0] + 1 if len(learned) else config.epochs + 1,
         "mean test accuracy of epochs 1 to 5 (%)": accuracy[:5].mean(),
         "final test accuracy (%)": accuracy[-1],
     }
@@ -89,24 +95,23 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-NIELSEN = "Nielsen 2015, ch. 3"
-EPOCHS, EARLY = "epochs to learn", "mean test accuracy of epochs 1 to 5 (%)"
+BOOK = "Nielsen 2015, ch. 3"
+EARLY = "mean test accuracy of epochs 1 to 5 (%)"
 FINDINGS = (
-    Lower(EPOCHS, "cross-entropy", than="quadratic", by=2, ratio=True, source=NIELSEN),
-    Lower(EPOCHS, "softmax", than="quadratic", by=2, ratio=True, source=f"{NIELSEN}, softmax"),
-    Alike(EARLY, "softmax", to="cross-entropy", within=3.0, source=f"{NIELSEN}, softmax"),
+    Lower("epochs to learn", "cross-entropy", than="quadratic", ratio=True, by=2, source=BOOK),
+    Lower("epochs to learn", "softmax", than="quadratic", ratio=True, by=2, source=BOOK),
+    Higher(EARLY, "softmax", than="cross-entropy", by=-3, source=BOOK),
 )
 
 
 def plot(results: Results):
-    """Test accuracy by epoch, and the accuracy that counts as having learned."""
+    """Test accuracy by epoch under each cost."""
     figure, axes = figures.panels(results.titled("Learning slowdown in a 784-30-10 net"), 1, 1)
-    names = {arm: f"{ARMS[arm]['cost']}, {ARMS[arm]['learning_rate']}" for arm in results.arms}
-    figures.curves(axes[0, 0], results, "test accuracy (%)", names)
-    threshold = results.config["threshold"]
-    learned = f"learned: {threshold:g} %"
-    axes[0, 0].axhline(threshold, color=figures.GRAY, linewidth=1, label=learned)
-    axes[0, 0].legend(title="cost, learning rate")
+    panel = axes[0, 0]
+    names = {name: f"{arm['cost']}, rate {arm['learning_rate']}" for name, arm in ARMS.items()}
+    figures.curves(panel, results, "test accuracy (%)", names)
+    panel.axhline(results.config["threshold"], color=figures.GRAY, linewidth=1)
+    figures.legend(panel)
     return figure
 
 
@@ -118,7 +123,8 @@ RECIPE = Recipe(
     plot,
     smoke={"n_train": 200, "epochs": 2},
     paper={"n_train": 50_000, "epochs": 30},
-    on={"digits": {"n_train": 1_000, "threshold": 80.0}},  # 90 is near the nets' last accuracy
+    # On digits nets end at 91 % on average: 90 would be too near.
+    on={"digits": {"n_train": 1_000, "threshold": 80.0}},
     seeds=6,
 )
 
