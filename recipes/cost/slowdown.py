@@ -5,7 +5,8 @@ function": one sigmoid neuron learns to turn x = 1 into y = 0 from two starts (w
 gradient descent. `slowdown_net` shows the same on digits.
 
 Differs from the source: the outputs after 300 steps are computed with the true gradient, which the
-book's animation of the cross-entropy does not follow. Nothing is random: one seed is enough.
+book's animation of the cross-entropy does not follow. Nothing is random: all seeds
+give the same numbers.
 
     make recipe-slowdown          15 seconds on 2 cores, most of it TensorFlow's start
 """
@@ -113,7 +114,7 @@ def plot(results: Results):
             panel.set_ylim(bottom=0)
         for color, values in zip(figures.COLORS, AFTER_300_STEPS.values(), strict=False):
             figures.points(axes[0, column], [300], [values[column]], color=color)
-    figures.legend(axes[0, 0], "closed form")
+    figures.legend(axes[0, 0], "computed in float64")
     return figure
 
 

@@ -11,7 +11,7 @@ finds the effect from 1,000 images on, none at 100 and 500). --paper has 3x1024,
 and 200 epochs, without their early stopping; it has not been run. Keras's dropout is inverted: it
 scales the kept units up in training, where the paper scales the weights down for prediction.
 
-    make recipe-dropout          two to four minutes on 2 cores
+    make recipe-dropout          about six minutes on 2 cores
 """
 
 from dataclasses import dataclass

@@ -82,6 +82,7 @@ MNIST = {"dataset": "mnist", "source": BOOK}
 FINDINGS = (
     Higher(ACCURACY, "1,000 images", than="100 images", by=15, **MNIST),
     Higher(ACCURACY, "10,000 images", than="1,000 images", by=4, **MNIST),
+    Higher(ACCURACY, "1,000 images", than="100 images", by=5, dataset="digits", source=BOOK),
     *(
         Printed(ACCURACY, arm, value, source=BOOK, preset="paper")
         for arm, value in zip(ARMS, PRINTED, strict=True)
@@ -96,9 +97,10 @@ def plot(results: Results):
     sizes = [ARMS[arm]["n_train"] for arm in results.arms]
     accuracy = np.stack([results.metric(ACCURACY, arm) for arm in results.arms], axis=1)
     figures.label(panel, "", "training images", ACCURACY)
-    figures.curve(panel, accuracy, "784-30-10, mean ± standard deviation", x=np.array(sizes))
+    name = f"784-30-10, {results.config['steps']:,} steps"
+    figures.curve(panel, accuracy, name, x=np.array(sizes))
     if results.dataset == "mnist":
-        figures.points(panel, SIZES, PRINTED, BOOK, joined=True)
+        figures.points(panel, SIZES, PRINTED, f"{BOOK}, 150,000 steps", joined=True)
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter("{x:,.0f}")
     figures.legend(panel)
