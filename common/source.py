@@ -17,9 +17,12 @@ def imported(source: str) -> set[str]:
 
 
 def defined(source: str) -> dict[str, ast.stmt]:
-    """The top-level definitions of a file by their names."""
+    """The top-level definitions and imports of a file by their names."""
     found: dict[str, ast.stmt] = {}
     for node in ast.parse(source).body:
+        for one in node.names if isinstance(node, ast.Import | ast.ImportFrom) else []:
+            alone = type(node)(**{**vars(node), "names": [one]})
+            found[(one.asname or one.name).partition(".")[0]] = alone
         targets = node.targets if isinstance(node, ast.Assign) else []
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         names = [one.id for target in targets for one in ast.walk(target) if hasattr(one, "id")]

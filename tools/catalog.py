@@ -264,11 +264,11 @@ def write_tables() -> None:
 
 def keep(content: Content) -> None:
     """Writes the record of results.json, its curves thinned."""
-    from common.experiment import record
     from common.experiment.results import encode
+    from tools.thinning import thinned
 
     file = record_file(content["recipe"], content["preset"], content["dataset"]["name"])
-    write_whole(file, encode(record.thinned(content)))
+    write_whole(file, encode(thinned(content)))
 
 
 def record(name: str, flags: list[str]) -> int:

@@ -301,7 +301,7 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
 
 
 def _start(threads: int) -> None:
-    grid.Start("float32", "auto")(threads)
+    grid.start_process("float32", "auto", threads)
     tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 

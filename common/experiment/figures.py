@@ -1,9 +1,4 @@
-"""Figures for a lecture hall: large type, colors safe for color-blind readers.
-
-Everything here takes results or arrays and draws; nothing trains or reads files.
-"""
-
-from __future__ import annotations
+"""Figures for a lecture hall: large type, colors safe for color-blind readers."""
 
 import contextlib
 import io
@@ -79,10 +74,8 @@ def curves(
 ) -> None:
     """A line for each arm that has the series: mean and standard deviation, or a line a seed.
 
-    Args:
-        arms: names, or names with the words that stand for them in the legend; None: all trained.
-        every: point i stands at (i + 1) * every.
-        x: where the points stand instead.
+    `arms` are names, or names with their words in the legend; None: all trained. Point i stands at
+    x[i], by default (i + 1) * every.
     """
     label(axes, title, xlabel, series)
     arms = results.arms if arms is None else arms
@@ -99,10 +92,7 @@ def curves(
 def curve(
     axes: Axes, series: np.ndarray, name: str, color: str = COLORS[0], x: np.ndarray | None = None
 ) -> None:
-    """The mean of series (seeds, points) with a band of one standard deviation around it.
-
-    Point i stands at x[i], by default i + 1.
-    """
+    """The mean of series (seeds, points) at x, with a band of one standard deviation around it."""
     x = np.arange(1, series.shape[1] + 1) if x is None else x
     mean = np.nanmean(series, axis=0)
     axes.plot(x, mean, color=color, label=name)
@@ -116,10 +106,7 @@ def curve(
 def lines(
     axes: Axes, series: np.ndarray, name: str, color: str, every: int = 1, style: str = "-"
 ) -> None:
-    """A line per seed of series (seeds, points), where some learn and others do not.
-
-    Point i stands at (i + 1) * every: "after so many steps".
-    """
+    """A line per seed of series (seeds, points). Point i stands at (i + 1) * every."""
     x = every * np.arange(1, series.shape[1] + 1)
     axes.plot(x, series.T, style, color=color, label=[name] + ["_"] * (len(series) - 1))
 
@@ -138,10 +125,7 @@ def points(
 
 
 def grid(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures (n, H, W[, 3]) in [0, 1] side by side in rows, a white line between them.
-
-    Small ones are enlarged, so that the line is thin beside them.
-    """
+    """Pictures (n, H, W[, 3]) in [0, 1] in rows, the small ones enlarged, white lines between."""
     larger = max(1, 32 // pictures.shape[1])
     pictures = pictures.repeat(larger, axis=1).repeat(larger, axis=2)
     border = ((0, 0), (1, 1), (1, 1), *((0, 0),) * (pictures.ndim - 3))
@@ -168,8 +152,8 @@ def triptychs(
 ) -> None:
     """Pictures (n, H, W[, 3]) in [0, 1] in rows: before, what is added, and after.
 
-    The change is shown around gray, `strength` times as strong. What is `said` of the first and of
-    the last of each row stands beside it: (left, right), one pair a row.
+    The change is shown around gray, `strength` times as strong. `said` holds the words to the left
+    and right of each row.
     """
     axes.set_axis_off()
     if len(before) == 0:

@@ -1,10 +1,8 @@
-"""What a recipe finds, and whether its results show it: arithmetic on metrics over seeds.
+"""What a recipe finds, whether its results show it, and how that is told.
 
 A finding states an ordering, an equivalence, an identity or a printed figure; it is judged on the
 data sets and at the presets that it names (None: all).
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Collection
@@ -79,27 +77,21 @@ class Exact:
 
 @dataclass(frozen=True)
 class Printed:
-    """`metric` of `arm` as printed in `source`, at a preset on a data set (None: the default one).
-
-    `over` makes it the ratio to that arm, `minus` the difference from it, of its `metric2` if that
-    is another. `decimals` are the printed digits after the point (None: as `value` is typed), `std`
-    and `n` the source's standard deviation and number of runs. `cause` says why it differs, if that
-    was tested or follows from the protocol.
-    """
+    """`metric` of `arm` as printed in `source`, or its ratio to or difference from another arm."""
 
     metric: str
     arm: str
     value: float
     source: str
     preset: Names = "default"
-    dataset: Names = None
-    decimals: int | None = None
-    std: float | None = None
-    n: int | None = None
-    over: str | None = None
-    minus: str | None = None
-    metric2: str | None = None
-    cause: str = ""
+    dataset: Names = None  # None: the recipe's default
+    decimals: int | None = None  # printed digits after the point; None: as `value` is typed
+    std: float | None = None  # the source's standard deviation ...
+    n: int | None = None  # ... over so many runs
+    over: str | None = None  # the figure is the ratio to this arm
+    minus: str | None = None  # the figure is the difference from this arm
+    metric2: str | None = None  # of that arm, if it is another
+    cause: str = ""  # why it differs, if that was tested or follows from the protocol
 
     def __post_init__(self):
         if (self.over and self.minus) or (self.metric2 and not (self.over or self.minus)):
@@ -122,16 +114,14 @@ def judge(
 ) -> dict[str, Any]:
     """One entry of `findings` in results.json; `measured` is None for an arm that is not trained.
 
-    Args:
-        default_dataset: the one that printed figures belong to unless they name another.
-        presets: all whose hyperparameters on this data set are those of the results.
-        why_not: leaves the finding unjudged for this reason.
+    `presets` are all whose hyperparameters on this data set are those of the results. The reason
+    `why_not` leaves the finding unjudged.
 
     Raises ValueError for a metric that the arm does not have, or a missing second side.
     """
-    ratio = bool(getattr(finding, "ratio", False) or getattr(finding, "over", None))
+    ratio, second = wording.is_ratio(finding), _second(finding)
     try:
-        sides, values = _compared(finding, results, ratio)
+        sides, values = _compared(finding, second, results)
         absent = None if len(values) else "no seed in common"
     except KeyError:
         sides, values, absent = [np.array([])] * 2, np.array([]), "not trained here"
@@ -143,7 +133,7 @@ def judge(
         printed |= {"agrees": answer, "interval": ends, "cause": finding.cause}
     size = _interval(values, 0.9 if isinstance(finding, Alike) else 0.95)
     return {
-        "name": wording.name(finding, _second(finding), [_interval(x)[0] for x in sides], size),
+        "name": wording.name(finding, second, [_interval(x)[0] for x in sides], size),
         "kind": type(finding).__name__.lower(),
         "source": finding.source,
         "measured": None if absent else summarize(values, ratio),
@@ -161,13 +151,13 @@ def summarize(values: np.ndarray, logarithms: bool = False) -> dict[str, Any]:
     geometric mean with its interval, and their standard deviation.
     """
     mean, *ends = np.exp(_interval(values)).tolist() if logarithms else _interval(values)
-    std = _std(np.exp(values) if logarithms else values)
+    std = standard_deviation(np.exp(values) if logarithms else values)
     return {"mean": mean, "std": std, "n": len(values), "ci95": ends}
 
 
 def _interval(values: np.ndarray, level: float = 0.95, further: int = 0) -> list[float]:
     """Mean and ends of its t-interval; with `further` 1, of the interval for one more value."""
-    n, std = len(values), _std(values)
+    n, std = len(values), standard_deviation(values)
     if n < 2 or std == 0:  # np.mean of equal values may round
         mean = float(values[0]) if n else math.nan
         return [mean, *[mean if n > 1 else math.nan] * 2]
@@ -175,26 +165,34 @@ def _interval(values: np.ndarray, level: float = 0.95, further: int = 0) -> list
     return (np.mean(values) + np.array([0, -half, half])).tolist()
 
 
-def _std(values: np.ndarray) -> float:
+def standard_deviation(values: np.ndarray) -> float:
+    """Of a sample (n,); exactly 0 for equal values and for a single one."""
     return float(np.std(values, ddof=1)) if len(set(values.tolist())) > 1 else 0.0
 
 
-def _second(finding: Finding) -> tuple[str, str] | float | None:
-    """What the first side is compared with: (metric, arm), a number, or nothing."""
-    given = {name: value for name, value in vars(finding).items() if value is not None}
-    other = [given[name] for name in ("than", "to", "over", "minus") if name in given]
-    metric = [given[name] for name in ("than_metric", "to_metric", "metric2") if name in given]
-    if not (other and isinstance(other[0], str)) and not metric:
-        return other[0] if other else None
-    return (*metric, finding.metric)[0], (*other, finding.arm)[0]
+def _second(finding: Finding) -> wording.Second:
+    match finding:
+        case Lower():
+            other, metric = finding.than, finding.than_metric
+        case Alike():
+            other, metric = finding.to, finding.to_metric
+        case Printed():
+            other, metric = finding.over or finding.minus, finding.metric2
+        case _:
+            return None
+    if isinstance(other, str) or metric:
+        return metric or finding.metric, other or finding.arm
+    return other
 
 
-def _compared(finding: Finding, results: Results, ratio: bool) -> tuple[list, np.ndarray]:
+def _compared(
+    finding: Finding, second: wording.Second, results: Results
+) -> tuple[list, np.ndarray]:
     """One or two sides over their common seeds, and what is judged, (n,) each.
 
     That is the one side, the difference, or the logarithm of the ratio, finite if both are > 0.
     """
-    first, second = (finding.metric, finding.arm), _second(finding)
+    first = finding.metric, finding.arm
     if second == first or (second is None and isinstance(finding, Lower | Alike)):
         raise ValueError(f"expected a second side, received {finding.metric}: {finding.arm} alone")
     sides = [first, second] if isinstance(second, tuple) else [first]
@@ -204,7 +202,7 @@ def _compared(finding: Finding, results: Results, ratio: bool) -> tuple[list, np
     if second is None:
         return arrays, arrays[0]
     pair = arrays if len(arrays) == 2 else [*arrays, np.full(len(seeds), second)]
-    if ratio:
+    if wording.is_ratio(finding):
         pair = [np.log(side) for side in pair]
     return arrays, pair[1] - pair[0] if type(finding) is Lower else pair[0] - pair[1]
 
@@ -254,7 +252,7 @@ def _agreement(finding: Printed, values: np.ndarray) -> Answer:
     half = 0.5 * 10.0 ** -_decimals(finding) + 1e-12 * abs(printed)  # a tie is not lost to rounding
     mean, low, high = _interval(values, further=1)
     if finding.n and n > 1:
-        ours, theirs = np.square(_std(values)) / n, finding.std**2 / finding.n
+        ours, theirs = np.square(standard_deviation(values)) / n, finding.std**2 / finding.n
         share = ours / (ours + theirs) if ours + theirs else 1
         freedom = 1 / (share**2 / (n - 1) + (1 - share) ** 2 / (finding.n - 1))
         welch = float(stats.t.ppf(0.975, freedom)) * math.sqrt(ours + theirs)

@@ -1,13 +1,11 @@
 """The flags that every recipe has, and tyro's command line with errors of one line."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -19,6 +17,9 @@ from common.system import UsageError
 def optional(metavar: str, default: str) -> Any:
     """How --help shows a flag that may be left out, and what then holds."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+FOLDER = optional("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,11 @@ class Flags:
     jobs: Annotated[int | None, optional("N", "one per core, 1 on a GPU")] = None
     # name of the data set
     dataset: Annotated[str | None, optional("NAME", "the recipe's first, else digits")] = None
-    # folder of TensorFlow Datasets
-    data_dir: Annotated[Path | None, optional("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")] = (
-        None
-    )
+    data_dir: Annotated[Path | None, FOLDER] = None  # folder of TensorFlow Datasets
     # folder for the results
     out: Annotated[Path | None, optional("DIR", "results/NAME")] = None
-    # number format of the arithmetic: float32, mixed_bfloat16 or mixed_float16
-    precision: Annotated[str, tyro.conf.arg(metavar="FORMAT")] = "float32"
+    # number format of the arithmetic
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     # where to train: auto, cpu, gpu, gpu:0,1 or cpu:N (N logical devices, to try replicas)
     devices: Annotated[str, tyro.conf.arg(metavar="DEVICES")] = "auto"
     fresh: bool = False  # train everything again; else finished arms and seeds are kept
@@ -57,17 +55,15 @@ def parse_recipe(recipe: Recipe, arguments: list[str], dataset: str) -> tuple[st
     if len(presets) == 2:
         raise UsageError("expected --smoke or --paper, received both")
     preset = presets[0] if presets else "default"
-    command = dataclasses.make_dataclass(
-        "command", [("common", Flags), ("recipe", recipe.config)], frozen=True
-    )
-    started_as_file = recipe.module.__name__ == "__main__" and recipe.module.__spec__ is None
+    fields = [("common", Flags), ("recipe", recipe.config)]
+    command = dataclasses.make_dataclass("command", fields, frozen=True)
+    target = recipe.name.replace("_", "-")
+    is_script = recipe.module.__name__ == "__main__" and recipe.module.__spec__ is None
     parsed = parse(
         command,
         arguments,
         recipe.module.__doc__ or "",
-        prog=f"python {recipe.file.name}"
-        if started_as_file
-        else f"make recipe-{recipe.name.replace('_', '-')}",
+        prog=f"python {recipe.file.name}" if is_script else f"make recipe-{target}",
         default=command(Flags(), recipe.configured(preset, dataset)),
         config=(tyro.conf.OmitArgPrefixes,),
     )

@@ -1,4 +1,4 @@
-"""Every arm of a recipe on every seed: trained once, kept, judged, written to results.json.
+"""Every arm of a recipe on every seed: trained once, kept, and put into results.json.
 
 Each (arm, seed) is a run of its own; what it measured is written as soon as it is finished, under
 OUT/runs/KEY/, where KEY stands for everything that the numbers depend on (hyperparameters, data,
@@ -7,14 +7,11 @@ hyperparameters or edited code never use old numbers nor destroy them. Findings 
 edited without training again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
 import hashlib
 import inspect
-import io
 import json
 import os
 import shutil
@@ -31,7 +28,9 @@ import tensorflow as tf
 
 from common import data, source, system
 from common.experiment import report, results, workers
-from common.experiment.recipe import Recipe
+from common.experiment.flags import Flags
+from common.experiment.recipe import Recipe, examples_used
+from common.experiment.results import Results
 from common.training import context, distribution
 
 COMMON = Path(__file__).parents[1]
@@ -45,13 +44,11 @@ class Plan:
     recipe: Recipe
     preset: str
     config: Any
+    flags: Flags
     seeds: int
-    data: data.Dataset
-    data_dir: str | None
-    precision: str
     jobs: int
+    data: data.Dataset
     out: Path
-    devices: str = "auto"
     arms: tuple[str, ...] | None = None  # those trained, None: all that apply
 
     @property
@@ -67,26 +64,25 @@ class Plan:
         Settled once: an edit while the recipe runs must not mix the numbers of two versions.
         """
         code = self.recipe.file.read_text()
-        names = {name for name in source.imported(code) if name.startswith("common.ingredients.")}
-        files = [COMMON.parent / f"{name.replace('.', '/')}.py" for name in names]
-        files += [*(COMMON / "training").glob("*.py"), *(COMMON / "data").glob("*.py")]
+        used = [name for name in source.imported(code) if name.startswith("common.ingredients.")]
+        files = {COMMON / "ingredients" / f"{name.split('.')[2]}.py" for name in used}
+        files |= {*COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
+        config = dataclasses.asdict(self.config)
         depends_on = {
             "schema": results.SCHEMA,
-            "config": dataclasses.asdict(self.config),
+            "config": config,
             "files": {
                 name: hashlib.sha256(value.read_bytes()).hexdigest()
-                for name, value in dataclasses.asdict(self.config).items()
+                for name, value in config.items()
                 if isinstance(value, Path) and value.is_file()
             },
             "arms": {name: dict(arm) for name, arm in self.recipe.arms.items()},
             "data": self.data.sha256,
-            "precision": self.precision,
+            "precision": self.flags.precision,
             "versions": system.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # it rounds differently
             "recipe": source.what_trains(code),
-            "common": [
-                source.what_runs(file.read_text()) for file in sorted(files) if file.exists()
-            ],
+            "common": [source.what_runs(file.read_text()) for file in sorted(files)],
         }
         if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # so do these
             depends_on["devices"] = distribution.describe(), system.hardware()
@@ -99,28 +95,32 @@ class Plan:
         return self.folder / f"{arm.replace('/', '-').replace(' ', '-')}.{seed}.json"
 
 
-def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Run, float], None]) -> report.Report:
+@dataclass(frozen=True)
+class Done:
+    """What came of a plan: the results, and why they are not complete, if they are not."""
+
+    results: Results | None
+    kept: int  # runs finished by an earlier command
+    missing: Mapping[Run, str]  # why
+    interrupted: bool
+
+
+def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     """Trains what is missing and writes results.json afterwards, interrupted or not.
 
     Args:
-        fresh: forget what earlier commands finished.
         on_progress: called with (run, share done), 1.0 exactly when a run is finished.
 
-    Raises:
-        UsageError: what a run refused; other exceptions of a run as they are.
-        KeyboardInterrupt: with the finished runs written and described in its `report`.
-        OSError: results could not be written.
+    Raises UsageError: what a run refused; other exceptions of a run as they are; OSError.
     """
-    began = time.perf_counter()
-    distribution.agree(
-        "key of code, hyperparameters, data and versions",
-        f"{plan.folder.name} of {plan.seeds} seeds",
-    )
+    began, fresh = time.perf_counter(), plan.flags.fresh
+    described = f"{plan.folder.name} of {plan.seeds} seeds"
+    distribution.agree("key of code, hyperparameters, data and versions", described)
     if fresh and distribution.is_chief():
         shutil.rmtree(plan.folder, ignore_errors=True)
     found = {run: None if fresh else _finished(plan.file(run)) for run in plan.runs}
-    everywhere = distribution.least([int(found[run] is not None) for run in plan.runs])
-    finished = {run: found[run] for run, has in zip(plan.runs, everywhere, strict=True) if has}
+    everywhere = distribution.least([int(outcome is not None) for outcome in found.values()])
+    finished = {run: found[run] for run, has in zip(found, everywhere, strict=True) if has}
     kept = len(finished)
     for run, outcome in finished.items():
         on_progress(run, 1.0)
@@ -128,56 +128,82 @@ def carry_out(plan: Plan, fresh: bool, on_progress: Callable[[Run, float], None]
         began -= outcome.get("seconds", 0) / min(plan.jobs, len(plan.runs))
 
     def keep(run: Run, outcome: dict) -> None:
+        pictures, file = outcome.pop("pictures"), plan.file(run)
         if distribution.is_chief():
-            pictures = outcome.pop("pictures")
             if pictures:
-                stream = io.BytesIO()
-                np.savez_compressed(stream, **pictures)
-                system.write_whole(plan.file(run).with_suffix(".npz"), stream.getvalue())
-            system.write_whole(plan.file(run), results.encode(outcome))
-            shutil.rmtree(plan.file(run).with_suffix(".unfinished"), ignore_errors=True)
+                system.write_whole(file.with_suffix(".npz"), results.encode_arrays(pictures))
+            system.write_whole(file, results.encode(outcome))
+            shutil.rmtree(file.with_suffix(".unfinished"), ignore_errors=True)
         finished[run] = outcome
         on_progress(run, 1.0)
 
-    side = plan.recipe.side(plan.config)
-    todo = {
-        run: Task(
-            plan.recipe.train,
-            plan.config,
-            run,
-            plan.recipe.arms[run[0]],
-            (plan.data.name, plan.data_dir, side),
-            plan.data.sha256,
-            plan.file(run),
-        )
-        for run in plan.runs
-        if run not in finished
-    }
+    recipe, tasks = plan.recipe, {}
+    request = plan.data.name, plan.flags.data_dir, recipe.side(plan.config)
+    for run in plan.runs:
+        if run not in finished:
+            arm, file = recipe.arms[run[0]], plan.file(run)
+            tasks[run] = Task(recipe.train, plan.config, run, arm, request, plan.data.sha256, file)
+    start = functools.partial(start_process, plan.flags.precision, plan.flags.devices)
+    outcomes, interrupted = workers.Outcomes(), False
     try:
-        jobs = min(plan.jobs, len(todo)) or 1
-        start = Start(plan.precision, plan.devices)
-        outcomes = workers.run(todo, _train, start, jobs, on_progress, keep)
-        for error in outcomes.errors.values():
-            raise error
-        return report.conclude(plan, finished, outcomes.deaths, kept, time.perf_counter() - began)
-    except KeyboardInterrupt as interrupt:
-        interrupt.report = report.conclude(plan, finished, {}, kept, time.perf_counter() - began)
-        raise
+        jobs = min(plan.jobs, len(tasks)) or 1
+        outcomes = workers.run(tasks, _train, start, jobs, on_progress, keep)
+    except KeyboardInterrupt:
+        interrupted = True
+    for error in outcomes.errors.values():
+        raise error
+    missing = {run: outcomes.deaths.get(run, "not begun") for run in tasks if run not in finished}
+    if not finished:
+        return Done(None, kept, missing, interrupted)
+    content = _measured(plan, finished, round(time.perf_counter() - began, 1))
+    why_not = f"{len(missing)} of {len(plan.runs)} runs are missing" if missing else None
+    content |= report.judged(recipe, content, why_not, whole=plan.arms is None)
+    found = Results(content, _pictures(plan, finished))
+    if distribution.is_chief():
+        system.write_whole(plan.out / "pictures.npz", results.encode_arrays(found.pictures))
+        system.write_whole(plan.out / "results.json", results.encode(content))
+        if report.draw(recipe, found, plan.out) is None:  # nor does an older figure stand for these
+            (plan.out / f"{recipe.name}.png").unlink(missing_ok=True)
+    return Done(found, kept, missing, interrupted)
 
 
-@dataclass(frozen=True)
-class Start:
-    """Sets up a process: how many threads its operations share, in which precision, and where."""
+def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> dict[str, Any]:
+    """results.json without what is judged."""
+    arms: dict[str, Any] = {}
+    for arm in plan.recipe.arms:
+        seeds = [seed for seed in range(plan.seeds) if (arm, seed) in finished]
+        runs = [finished[arm, seed] for seed in seeds]
+        if runs:
+            arms[arm] = {"seeds": seeds} | {
+                part: {name: [run[part][name] for run in runs] for name in runs[0][part]}
+                for part in ("metrics", "history")
+            }
+    dataset = {name: getattr(plan.data, name) for name in ("name", "source", "sha256")}
+    return {
+        "schema": results.SCHEMA,
+        "recipe": plan.recipe.name,
+        "preset": plan.preset,
+        "config": results.settings(plan.config),
+        "precision": plan.flags.precision,
+        "dataset": dataset | examples_used(plan.config, plan.data),
+        "arms": arms,
+        "versions": system.versions(),
+        "hardware": system.hardware(),
+        "devices": distribution.describe(),
+        "seconds": seconds,
+        "commit": system.commit(),
+        "key": plan.folder.name,
+    }
 
-    precision: str
-    devices: str
 
-    def __call__(self, threads: int) -> None:
-        """Called once in the process, before its first operation."""
-        distribution.start(self.devices)
-        with contextlib.suppress(RuntimeError):  # TensorFlow already runs
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-        keras.config.set_dtype_policy(self.precision)
+def _pictures(plan: Plan, finished: Mapping[Run, dict]) -> dict[str, np.ndarray]:
+    """Those that the runs of seed 0 kept, by "arm/name"."""
+    found = {}
+    for stored in (plan.file(run).with_suffix(".npz") for run in finished if run[1] == 0):
+        if stored.exists():
+            with np.load(stored, allow_pickle=False) as arrays:
+                found |= arrays
+    return found
 
 
 @dataclass(frozen=True)
@@ -188,9 +214,17 @@ class Task:
     config: Any
     run: Run
     arm: Mapping[str, Any]
-    request: tuple[str, str | None, int | None]  # data set, its folder, side of photographs
+    request: tuple[str, Path | None, int | None]  # data set, its folder, side of photographs
     sha256: str
     file: Path
+
+
+def start_process(precision: str, devices: str, threads: int) -> None:
+    """Sets up a process before its first operation, each of which may use `threads` threads."""
+    distribution.start(devices)
+    with contextlib.suppress(RuntimeError):  # TensorFlow already runs
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    keras.config.set_dtype_policy(precision)
 
 
 def _train(task: Task, on_progress: workers.Report) -> dict:
@@ -198,10 +232,9 @@ def _train(task: Task, on_progress: workers.Report) -> dict:
     began, (arm, seed) = time.perf_counter(), task.run
     loaded = _load(*task.request)
     if loaded.sha256 != task.sha256:
-        raise data.DataError(
-            f"expected {loaded.name} with checksum {task.sha256[:12]}, received "
-            f"{loaded.sha256[:12]}: it changed while the experiment ran"
-        )
+        expected = f"expected {loaded.name} with checksum {task.sha256[:12]}"
+        received = f"{loaded.sha256[:12]}: it changed while the experiment ran"
+        raise data.DataError(f"{expected}, received {received}")
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
     shared, fits = task.file.parent / "shared", _FITS.get((task.train, arm), 1)
     run = context.Context(seed, task.file.with_suffix(".unfinished"), shared, on_progress, fits)
@@ -212,18 +245,12 @@ def _train(task: Task, on_progress: workers.Report) -> dict:
             raise _about_input(error, task.train) from error
     _FITS[task.train, arm] = run.begun
     keras.utils.clear_session(free_memory=False)
+    pictures = outcome.pictures if seed == 0 else {}
     return {
         "metrics": {name: results.short(value) for name, value in outcome.metrics.items()},
-        "history": {
-            name: [results.short(value) for value in series]
-            for name, series in outcome.curves.items()
-        },
+        "history": {name: [*map(results.short, values)] for name, values in outcome.curves.items()},
         "seconds": round(time.perf_counter() - began, 2),
-        "pictures": {
-            f"{arm}/{name}": np.asarray(array)
-            for name, array in outcome.pictures.items()
-            if seed == 0
-        },
+        "pictures": {f"{arm}/{name}": np.asarray(array) for name, array in pictures.items()},
     }
 
 
@@ -242,7 +269,7 @@ def _about_input(error: ValueError, train: Callable) -> ValueError:
 
 
 @functools.cache
-def _load(name: str, data_dir: str | None, side: int | None) -> data.Dataset:
+def _load(name: str, data_dir: Path | None, side: int | None) -> data.Dataset:
     """A process loads its data once, not once a run."""
     return data.load(name, data_dir, side=side)
 

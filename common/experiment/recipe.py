@@ -1,8 +1,7 @@
 """What a recipe hands over: its hyperparameters, arms, training, findings and figure."""
 
-from __future__ import annotations
-
-import math
+import dataclasses
+import operator
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -11,39 +10,34 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import annotated_types
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.data import Data
+from common.data import Data, Dataset
 from common.experiment.findings import Finding
 from common.experiment.results import Results
 from common.system import UsageError
 
-PRESETS = ("default", "smoke", "paper")
+BOUNDS = {  # of annotated-types, by their fields
+    "ge": (operator.ge, "of at least"),
+    "gt": (operator.gt, "above"),
+    "le": (operator.le, "of at most"),
+    "lt": (operator.lt, "below"),
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one arm on one seed measured.
+    """What one arm on one seed measured."""
 
-    Args:
-        metrics: final numbers by name.
-        curves: series by name, usually one number an epoch.
-        pictures: arrays of any shape by name, for the figure; those of seed 0 are kept.
-    """
-
-    metrics: Mapping[str, float]
-    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metrics: Mapping[str, float]  # final numbers by name
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)  # usually one an epoch
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)  # of seed 0, for the figure
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Annotates a hyperparameter that counts examples of the data set.
-
-    `of` says which: training examples, those held out at their end, or test examples.
-    """
+    """Annotates a hyperparameter that counts examples of the data set, validation at its end."""
 
     of: Literal["train", "validation", "test"]
 
@@ -57,31 +51,19 @@ class Photographs:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One technique: the variants compared, how to train one, and what was found.
+    """One technique: the variants compared, how to train one, and what was found."""
 
-    Args:
-        config: the dataclass of the hyperparameters.
-        arms: the variants by name, as data.
-        train: (config, arm, seed, data) -> Outcome.
-        findings: judged from the metrics of all seeds.
-        plot: draws the figure from the results alone.
-        smoke, paper: hyperparameters that these presets change.
-        on: hyperparameters that change on a data set, by its name.
-        datasets: names; the first one is the default. () for a recipe without data.
-        seeds: number of seeds trained by default.
-        applies: (arm, preset, dataset) -> whether the arm is trained there.
-    """
-
-    config: type
-    arms: Mapping[str, Mapping[str, Any]]
-    train: Callable[[Any, Mapping[str, Any], int, Data], Outcome]
-    findings: Sequence[Finding]
+    config: type  # the dataclass of the hyperparameters
+    arms: Mapping[str, Mapping[str, Any]]  # the variants by name, as data
+    train: Callable[[Any, Mapping[str, Any], int, Data], Outcome]  # (config, arm, seed, data)
+    findings: Sequence[Finding]  # judged from the metrics of all seeds
     plot: Callable[[Results], Figure]
-    smoke: Mapping[str, Any]
+    smoke: Mapping[str, Any]  # hyperparameters that this preset changes
     paper: Mapping[str, Any] = field(default_factory=dict)
-    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    datasets: tuple[str, ...] = ("mnist", "digits")
-    seeds: int = 6
+    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # those that a data set does
+    datasets: tuple[str, ...] = ("mnist", "digits")  # the first is the default; (): without data
+    seeds: int = 6  # trained by default
+    # whether (arm, preset, dataset) is trained
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
 
     @property
@@ -115,11 +97,11 @@ class Recipe:
 
     def side(self, config: Any) -> int | None:
         """Side of the squares to which photographs are cut; None if it takes no photographs."""
-        sides = [name for name, notes in notes_of(config).items() if Photographs in notes]
+        sides = [name for name, notes in _notes(config).items() if Photographs in notes]
         return getattr(config, sides[0]) if sides else None
 
 
-def notes_of(config: Any) -> dict[str, tuple]:
+def _notes(config: Any) -> dict[str, tuple]:
     """What annotates each hyperparameter."""
     hints = typing.get_type_hints(type(config), include_extras=True)
     return {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
@@ -128,53 +110,45 @@ def notes_of(config: Any) -> dict[str, tuple]:
 def check_numbers(config: Any) -> None:
     """Raises UsageError for a number that is not finite or not within its bounds.
 
-    A number must be positive unless annotated-types' Ge, Gt, Le or Lt say otherwise.
+    A number must be positive unless annotated-types' Ge, Gt, Le, Lt or Interval say otherwise.
     """
-    for name, notes in notes_of(config).items():
+    for name, notes in _notes(config).items():
         value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        bounds = [one for one in notes if isinstance(one, annotated_types.BaseMetadata)]
-        bounds = bounds or [annotated_types.Gt(0)]
-        within, words = zip(*(_bound(one, value) for one in bounds), strict=True)
-        if not (all(within) and math.isfinite(value)):
-            expected = f"a finite number {' and '.join(words)}"
-            raise UsageError(f"{flag(name)}: expected {expected}, received {value}")
+        said = [dataclasses.asdict(note) for note in notes if dataclasses.is_dataclass(note)]
+        limits = {key: limit for one in said for key, limit in one.items() if key in BOUNDS}
+        limits = {key: limit for key, limit in limits.items() if limit is not None} or {"gt": 0}
+        within = all(BOUNDS[key][0](value, limit) for key, limit in limits.items())
+        if not (within and abs(value) <= sys.float_info.max):  # neither infinite nor NaN
+            kind = "whole" if isinstance(value, int) else "finite"
+            words = " and ".join(f"{BOUNDS[key][1]} {limit:g}" for key, limit in limits.items())
+            raise UsageError(f"{_flag(name)}: expected a {kind} number {words}, received {value}")
 
 
-def _bound(bound: annotated_types.BaseMetadata, value: float) -> tuple[bool, str]:
-    match bound:
-        case annotated_types.Ge(ge):
-            return value >= ge, f"of at least {ge:g}"
-        case annotated_types.Gt(gt):
-            return value > gt, f"above {gt:g}"
-        case annotated_types.Le(le):
-            return value <= le, f"of at most {le:g}"
-        case annotated_types.Lt(lt):
-            return value < lt, f"below {lt:g}"
-    raise TypeError(f"expected Ge, Gt, Le or Lt, received {bound}")
-
-
-def examples_used(config: Any, n_train: int, n_test: int) -> dict[str, int]:
-    """Number of training, validation and test examples that a recipe uses of a data set.
+def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
+    """Numbers of training, validation and test examples used: n_train, n_validation, n_test.
 
     Zero stands for all. Raises UsageError where the hyperparameters ask for more than there are.
     """
     asked = {
         note.of: (name, getattr(config, name))
-        for name, notes in notes_of(config).items()
+        for name, notes in _notes(config).items()
         for note in notes
         if isinstance(note, Examples)
     }
-    validation = asked.get("validation", ("", 0))[1]
-    most = {"train": n_train - validation, "validation": n_train - 1, "test": n_test}
-    for of, (name, count) in asked.items():
+    _, held_out = asked.get("validation", ("", 0))
+    most = {"train": dataset.n_train - held_out, "validation": dataset.n_train - 1}
+    most |= {"test": dataset.n_test}
+    used = most | {"validation": 0}
+    for of, (name, count) in sorted(asked.items(), reverse=True):  # validation limits training
         if count > most[of]:
-            raise UsageError(f"{flag(name)}: expected at most {most[of]}, received {count}")
-    used = {of: count or most[of] for of, (_, count) in asked.items()}
-    return {f"n_{of}": used.get(of, most[of] * (of != "validation")) for of in most}
+            received = f"received {count} (running on {dataset.name})"
+            raise UsageError(f"{_flag(name)}: expected at most {most[of]}, {received}")
+        used[of] = count or most[of]
+    return {f"n_{of}": count for of, count in used.items()}
 
 
-def flag(name: str) -> str:
+def _flag(name: str) -> str:
     """How the command line calls a hyperparameter."""
     return f"--{name.replace('_', '-')}"

@@ -1,7 +1,5 @@
 """Whether results are as recorded in docs/results: every metric of every arm, seed by seed."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from common.experiment.findings import standard_deviation
 from common.experiment.results import encode
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results"
@@ -31,9 +30,8 @@ def compare_with_file(now: Content, default_dataset: str, whole: bool = True) ->
     file = RECORDS / file_name(*setting, default_dataset)
     if not file.exists():
         return None
-    return {"file": f"docs/results/{file.name}"} | compare(
-        now, json.loads(file.read_bytes()), whole
-    )
+    compared = compare(now, json.loads(file.read_bytes()), whole)
+    return {"file": f"docs/results/{file.name}"} | compared
 
 
 def compare(now: Content, then: Content, whole: bool = True) -> dict[str, Any]:
@@ -83,21 +81,20 @@ def _moved(now: dict[int, float], then: dict[int, float]) -> float:
     """
     if _same(now, then):
         return 0.0
-    if any(math.isnan(now[seed]) != math.isnan(then[seed]) for seed in now.keys() & then.keys()):
-        return math.inf
     a, b = (np.array([x for x in side.values() if not math.isnan(x)]) for side in (now, then))
-    if not (len(a) and len(b)):
-        return math.inf if len(a) or len(b) else 0.0
-    # Shifted by its first number, an array of equal ones has exactly that mean and no deviation.
-    means = [x[0] + np.mean(x - x[0]) for x in (a, b)]
-    squares = np.sum((a - means[0]) ** 2) + np.sum((b - means[1]) ** 2)
-    difference, freedom = float(means[0] - means[1]), len(a) + len(b) - 2
-    if difference == 0 or squares == 0:
-        same = math.isclose(*means, rel_tol=ROUNDING)
-        return 0.0 if same else math.copysign(math.inf, difference)
-    by = difference / math.sqrt(squares / freedom)
-    t = by / math.sqrt(1 / len(a) + 1 / len(b))
-    return by if abs(t) > stats.t.ppf((1 + LEVEL) / 2, freedom) else 0.0
+    common = now.keys() & then.keys()
+    lost = any(math.isnan(now[seed]) != math.isnan(then[seed]) for seed in common)
+    if lost or (len(a) == 0) != (len(b) == 0):
+        return math.inf
+    if len(a) == 0:
+        return 0.0
+    stds = standard_deviation(a), standard_deviation(b)
+    if stds == (0, 0):
+        same = math.isclose(a[0], b[0], rel_tol=ROUNDING)
+        return 0.0 if same else math.copysign(math.inf, a[0] - b[0])
+    test = stats.ttest_ind_from_stats(np.mean(a), stds[0], len(a), np.mean(b), stds[1], len(b))
+    by = float(test.statistic) * math.sqrt(1 / len(a) + 1 / len(b))
+    return by if test.pvalue < 1 - LEVEL else 0.0
 
 
 def describe(entry: Mapping[str, Any] | None) -> str:
@@ -111,31 +108,3 @@ def describe(entry: Mapping[str, Any] | None) -> str:
     if entry["identical"]:
         return f"unchanged to the bit ({metrics})"
     return f"unchanged ({metrics}, none differs at {100 * LEVEL:g} %)"
-
-
-def thinned(content: Content, points: int = 200, size: int = 200_000) -> dict[str, Any]:
-    """results.json for the record, in fewer than `size` bytes unless its metrics alone take more.
-
-    Each series of `history` keeps at most `points` numbers to five significant digits, the first
-    and the last among them; fewer, and none in the end, if it would take too many bytes. Where they
-    stood: `history_length` of an arm holds the original number of points n, {series: [n per seed]},
-    and `history_index` the indices kept of n points, {"n": [...]}.
-    """
-    while len(encode(thin := _thin(content, points))) >= size and points:
-        points = max(2, points // 2) if points > 2 else 0
-    return thin
-
-
-def _thin(content: Content, points: int) -> dict[str, Any]:
-    arms, kept = {}, {}
-
-    def short(series: list) -> list:
-        n = len(series)
-        kept[n] = np.linspace(0, n - 1, min(n, points)).round().astype(int).tolist()
-        return [series[i] and float(f"{series[i]:.5g}") for i in kept[n]]  # null stays null
-
-    for name, arm in content["arms"].items():
-        history = {key: [short(one) for one in seeds] for key, seeds in arm["history"].items()}
-        lengths = {key: [len(one) for one in seeds] for key, seeds in arm["history"].items()}
-        arms[name] = {**arm, "history": history, "history_length": lengths}
-    return {**content, "arms": arms, "history_index": {str(n): kept[n] for n in sorted(kept)}}

@@ -1,9 +1,10 @@
 """results.json: what it holds, read with care and encoded."""
 
-from __future__ import annotations
-
+import dataclasses
+import io
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ class Results:
 
     def titled(self, topic: str) -> str:
         """A figure's title: the topic, the data set and the number of seeds."""
-        seeds = max(len(arm["seeds"]) for arm in self.content["arms"].values())
+        seeds = max(len(self.seeds(arm)) for arm in self.arms)
         dataset = "" if self.dataset == "none" else f"{TITLES.get(self.dataset, self.dataset)}, "
         return f"{topic} ({dataset}{seeds} seed{'s' * (seeds > 1)})"
 
@@ -57,13 +58,14 @@ class Results:
         measured = self.content["arms"][arm]["metrics"]
         if metric not in measured:
             raise ValueError(f"expected one of {', '.join(measured)} of {arm}, received {metric}")
-        return _array(measured[metric])
+        return np.array(measured[metric], dtype=float)  # null becomes NaN
 
     def curves(self, series: str, arm: str) -> np.ndarray:
         """(seeds, points); a series cut short, as by early stopping, ends in NaN."""
         found = self.content["arms"][arm]["history"][series]
         longest = max(len(values) for values in found)
-        return _array([[*values, *[math.nan] * (longest - len(values))] for values in found])
+        padded = [[*values, *[math.nan] * (longest - len(values))] for values in found]
+        return np.array(padded, dtype=float)
 
     def picture(self, name: str, arm: str) -> np.ndarray:
         """An array that seed 0 kept for the figure."""
@@ -73,22 +75,17 @@ class Results:
 def read_results(file: Path, recipe: str) -> Results:
     """Raises UsageError for a file that is missing, damaged, or not this recipe's results."""
     try:
-        content = json.loads(file.read_bytes())
-        stored = file.with_name("pictures.npz")
+        content, stored = json.loads(file.read_bytes()), file.with_name("pictures.npz")
         pictures = dict(np.load(stored, allow_pickle=False)) if stored.exists() else {}
+        received = f"schema {content['schema']} of {content['recipe']}"
     except FileNotFoundError:
-        raise UsageError(
-            f"expected results in {file}, received nothing: run the recipe first"
-        ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"expected results in {file}, received a damaged file ({error})") from None
-    about = content if isinstance(content, dict) else {}
-    found = about.get("schema"), about.get("recipe")
-    if found != (SCHEMA, recipe):
-        raise UsageError(
-            f"expected schema {SCHEMA} of {recipe} in {file}, "
-            f"received schema {found[0]} of {found[1]}"
-        )
+        reason = f"expected results in {file}, received nothing: run the recipe first"
+        raise UsageError(reason) from None
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        received = f"a damaged file ({error})"
+    if received != f"schema {SCHEMA} of {recipe}":
+        expected = f"schema {SCHEMA} of {recipe} in {file}"
+        raise UsageError(f"expected {expected}, received {received}; --fresh replaces it")
     return Results(content, pictures)
 
 
@@ -99,20 +96,19 @@ def short(value: float) -> float:
 
 
 def encode(content: Any) -> bytes:
-    """JSON, which knows neither NaN nor infinity: both become null."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: clean(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [clean(item) for item in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return value
-
-    return (json.dumps(clean(content), allow_nan=False) + "\n").encode()
+    """JSON with paths as text; it knows neither NaN nor infinity, which become null."""
+    text = json.dumps(content, default=os.fspath)
+    clean = json.loads(text, parse_constant=lambda name: None)
+    return (json.dumps(clean) + "\n").encode()
 
 
-def _array(values: Any) -> np.ndarray:
-    """Numbers from JSON, null as NaN."""
-    return np.array(values, dtype=float)
+def settings(config: Any) -> dict[str, Any]:
+    """Hyperparameters as they stand in results.json."""
+    return json.loads(encode(dataclasses.asdict(config)))
+
+
+def encode_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of an .npz file, compressed."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()

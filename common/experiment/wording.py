@@ -1,7 +1,5 @@
 """Findings in words: a name that tells what was measured, and the cells of tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -9,53 +7,60 @@ from typing import Any
 
 import numpy as np
 
+OPPOSITE = {"lower": "higher", "higher": "lower"}
+Second = tuple[str, str] | float | None  # what is compared with: (metric, arm), a number, nothing
 Entry = Mapping[str, Any]  # of `findings` in results.json, where NaN is None
 
 
-def name(finding: Any, second: Any, means: Sequence[float], size: Sequence[float]) -> str:
+def is_ratio(finding: Any) -> bool:
+    """Whether a ratio is judged, instead of a difference or a metric alone."""
+    return bool(getattr(finding, "ratio", False) or getattr(finding, "over", None))
+
+
+def name(finding: Any, second: Second, means: Sequence[float], size: Sequence[float]) -> str:
     """The finding in one line with its numbers: "cost: a 8.60, b 10.36; lower by 1.76 (1 .. 2)".
 
-    Args:
-        second: (metric, arm) or a number with which it is compared, None for neither.
-        means: of the one or two sides measured.
-        size: mean and ends of the interval of their difference, or of the logarithm of their ratio.
+    `means` are those of the one or two sides measured, `size` the mean and the ends of the interval
+    of their difference, or of the logarithm of their ratio.
     """
-    kind, typed = type(finding).__name__.lower(), 0
-    ratio = getattr(finding, "ratio", False) or getattr(finding, "over", None)
+    kind, ratio, typed = type(finding).__name__.lower(), is_ratio(finding), 0
+    is_reversed = kind in OPPOSITE and size[0] < 0 <= finding.by
+    if is_reversed:
+        size = [-size[0], -size[2], -size[1]]
     size = np.exp(size).tolist() if ratio else size
-    places = decimals(means) if ratio else max(decimals(means), decimals(size, 2))
-    if kind in ("exact", "printed"):
-        given = getattr(finding, "decimals", None)
-        typed = max(0, _typed(finding.value) if given is None else given)
-    if kind == "exact":
-        typed = places = max(typed, digits(finding.within))
-    first, *other = (text(mean, max(places, typed)) for mean in means)
+    places = _places(means) if ratio else max(_places(means), _places(size, 2))
+    if kind == "printed":
+        typed = _typed(finding.value) if finding.decimals is None else max(0, finding.decimals)
+    elif kind == "exact":
+        typed = places = max(_typed(finding.value), digits(finding.within))
+    first, *other = (_text(mean, max(places, typed)) for mean in means)
     told = f"{finding.metric}: {finding.arm} {first}"
     if isinstance(second, tuple):
-        same = second[0] == finding.metric
-        told += f"{', ' if same else f'; {second[0]}: '}{second[1]} {other[0]}"
+        metric = "," if second[0] == finding.metric else f"; {second[0]}:"
+        told += f"{metric} {second[1]} {other[0]}"
     elif second is not None:
         told += f", against {second:g}"
-    places = decimals(size, 3) if ratio else places
-    mean, low, high = (text(x, places) for x in size)
-    interval = f"{'90 %: ' * (kind == 'alike')}{low} .. {high}"
-    by = f"{mean} ({interval})" if math.isfinite(size[1]) else mean
-    match kind:
-        case "alike":
-            return f"{told}; differ by {by}, within {finding.within:g}"
-        case "exact":
-            return f"{told}, expected {text(finding.value, typed)} within {finding.within:g}"
-        case "printed":
-            told += f"; {'ratio' if ratio else 'difference'} {mean}" if second else ""
-            return f"{told}; printed {text(finding.value, typed)}"
-    margin = f", expected more than {finding.by:g}" if finding.by else ""
-    return f"{told}; {kind} by {'a factor of ' if ratio else ''}{by}{margin}"
+    places = _places(size, 3) if ratio else places
+    by, low, high = (_text(x, places) for x in size)
+    if kind == "exact":
+        return f"{told}, expected {_text(finding.value, typed)} within {finding.within:g}"
+    if kind == "printed":
+        told += f"; {'ratio' if ratio else 'difference'} {by}" if second else ""
+        return f"{told}; printed {_text(finding.value, typed)}"
+    if math.isfinite(size[1]):
+        by += f" ({'90 %: ' * (kind == 'alike')}{low} .. {high})"
+    if kind == "alike":
+        return f"{told}; differ by {by}, within {finding.within:g}"
+    how = f"not {kind}: {OPPOSITE[kind]}" if is_reversed else kind
+    more = f"{kind} by more than" if is_reversed else "more than"
+    expected = f", expected {more} {finding.by:g}" if finding.by else ""
+    return f"{told}; {how} by {'a factor of ' * ratio}{by}{expected}"
 
 
 def apart(mean: float, printed: float, low: float, high: float) -> str:
     """By how much a printed figure differs, and the interval in which it would agree."""
-    places = decimals([low, high], 3)
-    by, low, high = (text(x, places) for x in (abs(mean - printed), low, high))
+    places = _places([low, high], 3)
+    by, low, high = (_text(x, places) for x in (abs(mean - printed), low, high))
     side = "above" if mean > printed else "below"
     return f"measured {by} {side} the printed figure, which would agree within {low} .. {high}"
 
@@ -67,25 +72,24 @@ def measured_text(entry: Entry) -> str:
         return ""
     mean, std, ends = measured["mean"], measured["std"], measured["ci95"]
     if measured["n"] == 1:
-        return text(mean, decimals([mean]))
+        return _text(mean, _places([mean]))
     if entry["kind"] in ("lower", "higher", "alike"):
-        mean, low, high = (text(x, decimals([mean, *ends])) for x in (mean, *ends))
+        mean, low, high = (_text(x, _places([mean, *ends])) for x in (mean, *ends))
         return f"{mean} ({low} .. {high})"
-    places = decimals([std], 2) if std else decimals([mean])
-    return f"{text(mean, places)} ± {text(std, places)}"
+    places = _places([std], 2) if std else _places([mean])
+    return f"{_text(mean, places)} ± {_text(std, places)}"
 
 
 def printed_text(entry: Entry) -> str:
     """The printed figure; empty if there is none."""
     printed = entry["printed"]
-    return text(printed["value"], max(0, min(printed["decimals"], 6))) if printed else ""
+    return _text(printed["value"], max(0, min(printed["decimals"], 6))) if printed else ""
 
 
 def verdict(entry: Entry) -> str:
     """What came of a finding, in words."""
-    if entry["printed"]:
-        words = {True: "as printed", False: "differs", None: "not judged"}
-        return words[entry["printed"]["agrees"]]
+    if printed := entry["printed"]:
+        return {True: "as printed", False: "differs", None: "not judged"}[printed["agrees"]]
     return {True: "shown", False: "NOT SHOWN", None: "not judged"}[entry["shown"]]
 
 
@@ -96,10 +100,10 @@ def digits(number: float) -> int:
 
 def _typed(value: float) -> int:
     """Digits after the point to show a value with; one computed to more than six is shortened."""
-    return max(0, digits(value)) if digits(value) <= 6 else decimals([value])
+    return max(0, digits(value)) if digits(value) <= 6 else _places([value])
 
 
-def decimals(numbers: Sequence[float | None], significant: int = 4) -> int:
+def _places(numbers: Sequence[float | None], significant: int = 4) -> int:
     """Digits after the point that show the largest number with so many significant digits.
 
     None at all where every number is whole.
@@ -110,7 +114,7 @@ def decimals(numbers: Sequence[float | None], significant: int = 4) -> int:
     return max(0, significant - 1 - math.floor(math.log10(max(sizes))))
 
 
-def text(number: float | None, places: int) -> str:
+def _text(number: float | None, places: int) -> str:
     """A number with this many decimals, or two significant digits; "none" if it is not finite."""
     if number is None or not math.isfinite(number):
         return "none"

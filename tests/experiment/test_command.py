@@ -441,7 +441,7 @@ def test_nonsense_for_a_count_is_refused(capsys, flag, value):
 def test_unknown_flags_and_words_are_refused(capsys):
     assert "expected flags that --help lists, received --speeds" in refusal(capsys, "--speeds", "3")
     assert "expected flags that --help lists, received extra" in refusal(capsys, "extra")
-    expected = "--precision: expected float32, mixed_bfloat16 or mixed_float16, received float16"
+    expected = "expected one of float32, mixed_bfloat16, mixed_float16; received float16"
     assert expected in refusal(capsys, "--precision", "float16")
     assert "received both" in refusal(capsys, "--smoke", "--paper")
     assert "expected digits, received mnist" in refusal(capsys, "--dataset", "mnist")

@@ -332,9 +332,11 @@ def test_one_run_gives_no_interval():
     entry = judged(printed(98.0, decimals=1), a=[97.0])
     assert entry["printed"] == {
         "value": 98.0,
+        "decimals": 1,
         "source": "table 2",
         "agrees": None,
         "interval": None,
+        "cause": "",
     }
     assert entry["why"] == "one run gives no interval"
     assert agreement(printed(98.0, decimals=1, std=3.0, n=5), a=[97.0]) is None
@@ -567,6 +569,21 @@ def test_exactly_what_a_user_reads():
     assert named(Lower(error, "dropout", 9.5)) == (
         "test error (%): dropout 8.600, against 9.5; lower by 0.900 (0.652 .. 1.148)"
     )
+    assert named(Lower(error, "plain", "dropout")) == (
+        "test error (%): plain 10.36, dropout 8.60; not lower: higher by 1.76 (1.66 .. 1.86)"
+    )
+    assert named(Higher(error, "dropout", "plain", by=0.5)) == (
+        "test error (%): dropout 8.60, plain 10.36; not higher: lower by 1.76 (1.66 .. 1.86), "
+        "expected higher by more than 0.5"
+    )
+    assert named(Higher(error, "dropout", "plain", ratio=True)) == (
+        "test error (%): dropout 8.60, plain 10.36; "
+        "not higher: lower by a factor of 1.20 (1.19 .. 1.22)"
+    )
+    assert named(Higher(error, "dropout", "plain", by=-2)) == (  # it need not be higher
+        "test error (%): dropout 8.60, plain 10.36; higher by -1.76 (-1.86 .. -1.66), "
+        "expected more than -2"
+    )
     assert named(Alike(error, "dropout", "plain", within=0.5)) == (
         "test error (%): dropout 8.60, plain 10.36; differ by -1.76 (90 %: -1.83 .. -1.69), "
         "within 0.5"
@@ -665,7 +682,7 @@ def test_what_was_measured_in_a_table(kind, measured, text):
     ],
 )
 def test_a_verdict_in_words(shown, agrees, words):
-    printed = None if agrees == "" else {"value": 82.27, "agrees": agrees}
+    printed = None if agrees == "" else {"value": 82.27, "decimals": 2, "agrees": agrees}
     entry = {"shown": shown, "printed": printed}
     assert verdict(entry) == words
     assert printed_text(entry) == ("82.27" if printed else "")

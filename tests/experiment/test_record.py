@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from common.experiment import record
-from common.experiment.record import compare, describe, file_name, thinned
+from common.experiment.record import compare, describe, file_name
 from common.experiment.results import encode
+from tools.thinning import thinned
 
 numbers = st.floats(-100, 100)
 
