@@ -35,6 +35,30 @@ def test_a_target_is_a_recipe_with_its_flags(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+TOOLS = {  # what is typed, what runs then
+    "copy-l1-l2 DEST=there": "copying script 'l1-l2' 'there'",
+    "copy-l1-l2 DEST=there FULL=1": "copying script 'l1-l2' 'there' --full",
+    "copy-l1-l2 DEST=there FORCE=1 FULL=1": "copying script 'l1-l2' 'there' --force --full",
+    "notebook-dropout DEST=there FORCE=1": "copying notebook 'dropout' 'there' --force",
+    "cluster-l1-l2 ARGS=--smoke": "cluster l1_l2 2 --smoke",
+    "cluster-l1-l2 WORKERS=3": "cluster l1_l2 3",
+    "record-l1-l2 ARGS=--paper": "catalog record l1_l2 --paper",
+    "record-all": "catalog record-all",
+    "regress RECIPES=dropout ARGS=--quick": "regress dropout --quick",
+    "regress": "regress",
+    "list": "catalog list",
+    "readme": "catalog readme",
+}
+
+
+@pytest.mark.parametrize("typed", TOOLS)
+def test_a_target_is_a_tool_with_its_arguments(typed, tmp_path):
+    done = make("-n", f"VENV={tmp_path}/venv", *typed.split())
+    assert done.returncode == 0, done.stderr
+    started = done.stdout.splitlines()[-1]
+    assert started.split() == f"{tmp_path}/venv/bin/python -m tools.{TOOLS[typed]}".split()
+
+
 def test_a_recipe_there_is_not_is_answered_with_those_there_are(tmp_path):
     (tmp_path / ".installed").touch()
     done = make(f"VENV={tmp_path}", "recipe-nothing")

@@ -21,7 +21,9 @@ def test_an_error_for_the_user_is_a_value_error():
     assert issubclass(system.UsageError, ValueError)
 
 
-@pytest.mark.parametrize("content", [b"whole", [b"who", b"", b"le"], iter([b"whole"])], ids=str)
+@pytest.mark.parametrize(
+    "content", [b"whole", [b"who", b"", b"le"], iter([b"whole"])], ids=["one", "several", "drawn"]
+)
 def test_a_file_is_written_in_one_piece_or_several(content, tmp_path):
     file = tmp_path / "new" / "folder" / "file.json"
     system.write_whole(file, content)

@@ -66,7 +66,11 @@ def test_a_number_outside_its_bounds_is_refused(field, value, words):
         check_numbers(Bounded(**{field: value}))
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 10**400], ids=["inf", "-inf", "nan", "huge"])
+@pytest.mark.parametrize(
+    "value",
+    [float("inf"), float("-inf"), float("nan"), 10**400],
+    ids=["inf", "-inf", "nan", "huge"],
+)
 @pytest.mark.parametrize("field", ["positive", "count", "at_least", "above", "at_most", "share"])
 def test_a_number_that_is_not_finite_is_refused(field, value):
     """Also an integer that no float holds, of which Python would say OverflowError."""
