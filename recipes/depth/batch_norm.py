@@ -39,6 +39,10 @@ class Config:
     every: int = 200  # steps between two evaluations, which divide those of a pass
     learned: float = 90.0  # test accuracy (%) that counts as having learned
 
+    def __post_init__(self):
+        if self.steps < self.every:
+            raise ValueError(f"--steps: expected at least --every, received {self.steps}")
+
 
 ARMS = {
     f"{name}, rate {rate:g}": {"normalize": name == "BN", "learning_rate": rate}

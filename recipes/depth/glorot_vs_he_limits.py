@@ -34,6 +34,10 @@ class Config:
     steps: int = 1_200  # mini-batches trained on
     every: int = 100  # steps between two evaluations, which divide those of a pass
 
+    def __post_init__(self):
+        if self.steps < self.every:
+            raise ValueError(f"--steps: expected at least --every, received {self.steps}")
+
 
 SOLVERS = {
     "He's solver": {"learning_rate": 0.01, "weight_decay": 5e-4},

@@ -159,13 +159,13 @@ def test_nonsense_for_a_number_is_refused(name, field, value, tmp_path, capsys):
         ("overfitting", "--n-train=70000"),
         ("more_data", "--n-validation=1297"),
         ("early_stopping", "--n-validation=298"),
-        ("batch_norm", "--every=70"),
-        ("glorot_vs_he", "--every=450"),  # divides the steps on MNIST, not those on digits
-        ("glorot_vs_he", "--every=70"),
+        ("batch_norm", "--every=20000"),
+        ("glorot_vs_he", "--every=700"),  # fits into the steps on MNIST, not into those on digits
+        ("glorot_vs_he", "--every=2000"),
         ("glorot_vs_he", "--momentum=1"),
-        ("glorot_vs_he", "--arch=recurrent"),
+        ("glorot_vs_he", "--kind=recurrent"),
         ("glorot_vs_he_limits", "--depth=0"),
-        ("glorot_vs_he_limits", "--every=70"),
+        ("glorot_vs_he_limits", "--every=2000"),
         ("signal_propagation", "--tanh-width=0"),
     ],
 )
