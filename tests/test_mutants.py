@@ -147,8 +147,8 @@ MUTANTS = {
     ),
     "a metric that moved called unchanged": (
         "common/experiment/record.py",
-        "return by if abs(t) >",
-        "return by if t >",
+        "return by if test.pvalue < 1 - LEVEL else 0.0",
+        "return 0.0",
         "tests/experiment/test_record.py",
     ),
     "Alike judged one-sided": (

@@ -148,7 +148,7 @@ def plot(results: Results):
     return figure
 
 
-SMOKE, PAPER = {"shorter": 2_000}, {"shorter": 1, "batch_size": 128}
+SMOKE, PAPER = {"shorter": 2_000, "n_validation": 1_000}, {"shorter": 1, "batch_size": 128}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, datasets=("cifar10",), seeds=3)
 
 if __name__ == "__main__":
