@@ -7,8 +7,7 @@ percentiles of the input to a typical sigmoid of the last hidden layer stay wher
 
 Differs from the source: 10,000 steps by default (--paper: 50,000). The paper names neither the
 learning rate nor the standard deviation of the weights, so learning rates from .1 to 30 stand side
-by side. At .1 the normalized net stays ahead. At 1, where the plain net does best, it is ahead in
-the first tenth only, and both end alike. `batch_norm_folding` is about the layer itself.
+by side. At 1, where the plain net does best, BN is ahead in the first tenth only; both end alike.
 
     make recipe-batch-norm          five to ten minutes on 2 cores
 """
@@ -25,7 +24,6 @@ from common.ingredients.callbacks import Record
 from common.training import fit
 
 PERCENTILES = (15, 50, 85)
-RATES = (0.1, 1.0, 10.0, 30.0)  # learning rates of plain gradient descent
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Config:
     steps: int = 10_000  # mini-batches trained on
     every: int = 200  # steps between two evaluations, which divide those of a pass
     learned: float = 90.0  # test accuracy (%) that counts as having learned
+    good: float = 94.0  # test accuracy (%) that the plain net reaches in the end at .1
 
     def __post_init__(self):
         if self.steps < self.every:
@@ -46,7 +45,7 @@ class Config:
 
 ARMS = {
     f"{name}, rate {rate:g}": {"normalize": name == "BN", "learning_rate": rate}
-    for rate in RATES
+    for rate in (0.1, 1.0, 10.0, 30.0)  # learning rates of plain gradient descent
     for name in ("plain", "BN")
 }
 
@@ -59,8 +58,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     inputs = keras.Input((28, 28))
     x = ops.cast(layers.Flatten()(inputs) > 127, "float32")
     for _ in range(3):
-        bias = not arm["normalize"]
-        x = layers.Dense(config.width, use_bias=bias, kernel_initializer=normal)(x)
+        x = layers.Dense(config.width, use_bias=not arm["normalize"], kernel_initializer=normal)(x)
         if arm["normalize"]:
             x = layers.BatchNormalization()(x)
         x = layers.Activation("sigmoid")(x)
@@ -94,12 +92,15 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         callbacks=[record],
     ).history
     accuracy, moved = 100 * np.array(history["val_accuracy"]), drift(np.array(record.values))
-    learned = np.flatnonzero(accuracy >= config.learned)
-    evaluations = learned[0] + 1 if len(learned) else len(accuracy) + 1  # one more: never
+
+    def steps_to(wanted: float) -> int:  # one evaluation more than there are: never
+        return config.every * (1 + int(np.argmax([*(accuracy >= wanted), True])))
+
     metrics = {
         "test accuracy in the first tenth (%)": accuracy[: max(1, len(accuracy) // 10)].mean(),
         "final test accuracy (%)": accuracy[-5:].mean(),
-        "steps to learn": config.every * evaluations,
+        "steps to learn": steps_to(config.learned),
+        "steps to the plain net's final accuracy": steps_to(config.good),
         "drift of the percentiles": moved.mean(),
     }
     typical = np.argsort(moved)[len(moved) // 2]
@@ -118,11 +119,13 @@ def drift(percentiles: np.ndarray) -> np.ndarray:
 
 # ---- findings
 EARLY, FINAL = "test accuracy in the first tenth (%)", "final test accuracy (%)"
+SMALL = ("BN, rate 0.1", "plain, rate 0.1")  # a small learning rate
 FINDINGS = (
-    Higher(EARLY, "BN, rate 0.1", than="plain, rate 0.1", by=20),
-    Higher(FINAL, "BN, rate 0.1", than="plain, rate 0.1", by=0.5),
-    Lower("steps to learn", "BN, rate 0.1", than="plain, rate 0.1", ratio=True, by=3),
-    Lower("drift of the percentiles", "BN, rate 0.1", than="plain, rate 0.1", ratio=True, by=1.1),
+    Lower("steps to learn", *SMALL, ratio=True, by=3),
+    Lower("steps to the plain net's final accuracy", *SMALL, ratio=True, by=1.3),
+    Lower("drift of the percentiles", *SMALL, ratio=True, by=1.1),
+    Higher(EARLY, *SMALL, by=20),
+    Higher(FINAL, *SMALL, by=0.5),
     Higher(EARLY, "BN, rate 1", than="plain, rate 1"),
     Alike(FINAL, "BN, rate 1", to="plain, rate 1", within=0.5, dataset="mnist"),
     Higher(EARLY, "BN, rate 10", than="plain, rate 10", by=20),
@@ -135,25 +138,22 @@ def plot(results: Results):
     figure, axes = figures.panels(results.titled("Batch normalization"), 2, 2)
     every = results.config["every"]
     for panel, chosen in zip(axes[0], (list(ARMS)[:4], list(ARMS)[4:]), strict=True):
-        figures.curves(
-            panel, results, "test accuracy (%)", chosen, every, xlabel="step", each_seed=True
-        )
+        how = {"every": every, "xlabel": "step", "each_seed": True}
+        figures.curves(panel, results, "test accuracy (%)", chosen, **how)
         panel.set_ylim(0, 100)
     for panel, name in zip(axes[1], ("plain, rate 0.1", "BN, rate 0.1"), strict=True):
         figures.label(panel, f"into a typical last sigmoid: {name}", "step", "percentile")
         for p, color in zip(PERCENTILES, figures.COLORS, strict=False):
             one_seed = results.curves(f"{p}th", name)[:1]  # units differ
             figures.lines(panel, one_seed, f"{p}th", color, every)
-    top = max(np.abs(panel.get_ylim()).max() for panel in axes[1])
-    for panel in axes[1]:
-        panel.set_ylim(-top, top)
+    axes[1, 1].sharey(axes[1, 0])
     for panel in (axes[0, 0], axes[0, 1], axes[1, 0]):
         figures.legend(panel)
     return figure
 
 
 SMOKE, PAPER = {"steps": 20, "every": 10}, {"steps": 50_000}
-DIGITS = {"digits": {"steps": 1_980, "every": 22, "learned": 80.0}}
+DIGITS = {"digits": {"steps": 1_980, "every": 22, "learned": 80.0, "good": 88.0}}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, on=DIGITS, seeds=4)
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def test_the_net_has_the_parameters_of_the_layer_file():
 
 @pytest.mark.parametrize(
     ("preset", "expected"),
-    [("default", [320, 160, 40, 40]), ("paper", [100 * 313, 40 * 391, 10 * 391, 10 * 391])],
+    [("default", [400, 200, 50, 50]), ("paper", [100 * 313, 40 * 391, 10 * 391, 10 * 391])],
 )
 def test_stages_are_whole_shares_of_the_published_ones(preset, expected, monkeypatch):
     """In mini-batches; the first one without the last 10,000 images."""

@@ -1,5 +1,7 @@
 """Normalization, its gradient and its folding, against NumPy in float64; the number for drift."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -58,6 +60,24 @@ def test_drift_has_a_closed_form():
     moved = still + np.array([3.0, 3.0, 0.0, 0.0])[:, None, None]
     both = np.concatenate([still, moved], axis=2)
     np.testing.assert_allclose(batch_norm.drift(both), [0, 0.75])
+
+
+def test_steps_are_counted_to_the_first_evaluation_that_is_good_enough(monkeypatch):
+    """A net that never gets there counts as needing one evaluation more than it was given."""
+    fitted = {"val_accuracy": [0.5, 0.91, 0.89, 0.93]}
+
+    def fit(model, *arguments, callbacks, **settings):
+        for _ in fitted["val_accuracy"]:
+            callbacks[0].on_epoch_end(0)
+        return SimpleNamespace(history=fitted)
+
+    monkeypatch.setattr(batch_norm, "fit", fit)
+    split = RNG.integers(0, 256, (20, 28, 28), dtype=np.uint8), np.arange(20, dtype=np.int32) % 10
+    config = batch_norm.Config(width=5, steps=40, every=10, learned=90.0, good=94.0)
+    metrics = batch_norm.train(config, batch_norm.ARMS["BN, rate 1"], 0, (split, split)).metrics
+    assert metrics["steps to learn"] == 20
+    assert metrics["steps to the plain net's final accuracy"] == 50
+    assert metrics["final test accuracy (%)"] == pytest.approx(80.75)
 
 
 def normalize(x, gamma, beta, epsilon):

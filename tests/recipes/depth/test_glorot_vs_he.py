@@ -14,7 +14,7 @@ def weighted(model):
     return [layer for layer in model.layers if layer.weights]
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", [name for name in ARMS if not ARMS[name]["conv"]])
 def test_depth_counts_layers_with_weights(arm):
     layers = weighted(build_model(Config(), ARMS[arm], 0))
     assert len(layers) == ARMS[arm]["depth"]
@@ -22,7 +22,7 @@ def test_depth_counts_layers_with_weights(arm):
     assert all(np.all(layer.bias.numpy() == 0) for layer in layers)
 
 
-@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("conv", [False, True])
 @pytest.mark.parametrize(
     ("name", "variance"),
     [
@@ -32,12 +32,12 @@ def test_depth_counts_layers_with_weights(arm):
         ("large", lambda n_in, n_out: 1),
     ],
 )
-def test_variances_are_the_papers(name, variance, kind):
-    arm = {"initializer": name, "depth": 22}
-    for layer in weighted(build_model(Config(kind=kind), arm, 0))[1:-1]:
+def test_variances_are_the_papers(name, variance, conv):
+    arm = {"initializer": name, "depth": 22, "conv": conv}
+    for layer in weighted(build_model(Config(), arm, 0))[1:-1]:
         kernel = layer.kernel.numpy()
         n_in = np.prod(kernel.shape[:-1])
-        n_out = n_in if kind == "conv" else kernel.shape[-1]
+        n_out = n_in if conv else kernel.shape[-1]
         assert kernel.var() == pytest.approx(variance(n_in, n_out), rel=0.1)
 
 
@@ -57,7 +57,7 @@ def test_mirrored_borders_keep_the_signal_of_a_conv_net():
     images = RNG.normal(size=(20, 32, 32, 3)).astype(np.float32)
     ends = []
     for seed in range(8):
-        model = build_model(Config(kind="conv", width=32), ARMS["He 22"], seed)
+        model = build_model(Config(width=32), ARMS["He 22, conv"], seed)
         maps = [layer.output for layer in weighted(model)[2:-1]]
         first, *_, last = (
             np.mean(np.square(one)) for one in keras.Model(model.inputs[0], maps)(images)
@@ -88,9 +88,23 @@ def test_normalized_layers_have_no_bias():
 
 
 def test_arms_by_preset_and_data_set():
+    """Dense ones where images are gray, convolutions where they have colors."""
     recipe = glorot_vs_he.RECIPE
-    assert recipe.configured("default", "mnist").kind == "dense"
-    assert recipe.configured("default", "cifar10").kind == "conv"
-    assert recipe.arms_for("default", "cifar10") == ["Xavier 22", "He 22"]
-    assert recipe.arms_for("paper", "cifar10") == ["Xavier 22", "He 22", "Xavier 30", "He 30"]
-    assert recipe.arms_for("default", "mnist") == list(ARMS)
+    dense = [name for name in ARMS if not name.endswith(", conv")]
+    of_the_paper = ["Xavier 22", "He 22", "Xavier 30", "He 30"]
+    convolutions = [f"{name}, conv" for name in of_the_paper]
+    assert list(ARMS) == [*dense, *convolutions]
+    for preset in ("default", "paper"):
+        assert recipe.arms_for(preset, "mnist") == dense
+        assert recipe.arms_for(preset, "digits") == of_the_paper
+    assert recipe.arms_for("smoke", "mnist") == of_the_paper
+    assert recipe.arms_for("default", "cifar10") == convolutions[:2]
+    assert recipe.arms_for("paper", "cifar10") == convolutions
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize(("name", "n"), [("mnist", 60_000), ("digits", 1_297), ("cifar10", 50_000)])
+def test_evaluations_divide_a_pass(name, n, preset):
+    """Otherwise Keras cuts the epoch short in which the images end."""
+    config = glorot_vs_he.RECIPE.configured(preset, name)
+    assert -(-n // config.batch_size) % config.every == 0
