@@ -76,6 +76,11 @@ class Task:
     fresh: bool
     out: Path
 
+    @property
+    def data(self) -> str:
+        """The data set that it trains on."""
+        return catalog.load(self.recipe).default_dataset if self.dataset == "copy" else self.dataset
+
 
 @dataclass(frozen=True)
 class Row:
@@ -129,7 +134,7 @@ def _recipe(task: Task) -> Row:
         if content is None:
             return Row(*key, BROKEN, said)
         compared = record.compare(content, task.reference, whole=False)
-        if not compared["moved"]:
+        if content["config"] == task.reference["config"] and not compared["moved"]:
             # The findings of today judge the seeds that stand in the reference.
             judged = report.judged(recipe, task.reference)["findings"]
             sample = f"{first}, seed 0: {record.describe(compared)}"
@@ -222,9 +227,10 @@ def tasks(chosen: Flags, reference: Mapping[Key, Content]) -> list[Task]:
         for name in dict.fromkeys(named)
         for dataset in catalog.load(name).datasets or ("none",)
     ]
-    for name in COPIES:
-        against = recorded().get((name, catalog.load(name).default_dataset))
-        if name in named and against and not (chosen.quick and name != COPIES[0]):
+    kept = recorded()
+    for name in COPIES[:1] if chosen.quick else COPIES:
+        against = kept.get((name, catalog.load(name).default_dataset))
+        if name in named and against:
             found.append(task(name, "copy", against))
 
     def seconds(one: Task) -> float:
@@ -278,7 +284,7 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
         console.print(f"{len(rows)}/{len(waiting)} {said}", highlight=False, soft_wrap=True)
 
     absent = {}
-    for dataset in {task.dataset for task in waiting} - {"copy"}:  # those found are now cached
+    for dataset in {task.data for task in waiting}:  # those found are now cached
         try:
             data.load(dataset)
         except data.DataError as error:
@@ -286,8 +292,8 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
     todo = {}
     for task in waiting:
         key = task.recipe, task.dataset
-        if task.dataset in absent:
-            tell(key, Row(*key, NOT_JUDGED, absent[task.dataset]))
+        if task.data in absent:
+            tell(key, Row(*key, NOT_JUDGED, absent[task.data]))
         elif chosen.quick and not task.reference:
             tell(key, Row(*key, NOT_JUDGED, "not recorded, and --quick trains no whole recipe"))
         else:
@@ -341,7 +347,7 @@ def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
         elif row.status == MOVED:
             lines += [f"\n## {row.name}\n", catalog.row("metric", "standard deviations")]
             lines += ["|---|---|"]
-            lines += [catalog.row(m["metric"], f"{m['by']}") for m in row.record["moved"]]
+            lines += [catalog.row(m["metric"], f"{m['by']:+.1f}") for m in row.record["moved"]]
     return "\n".join(lines) + "\n"
 
 
