@@ -62,11 +62,9 @@ def load(
 ) -> Dataset:
     """Loads `mnist`, `cifar10`, `digits` (bundled with scikit-learn), or `none`, no data at all.
 
-    With a `side`, any other name is that of photographs: a data set of TensorFlow Datasets with
-    images and labels, or `folder`, for JPEG or PNG files in `data_dir` (see
-    `photographs.in_folder`). Each is scaled so that its shorter side fits, and its center is kept
-    (Krizhevsky et al. 2012, section 2). They are a numpy.memmap, because the squares may take more
-    space than memory has.
+    With a `side`, any other name is that of photographs: a data set of TensorFlow Datasets, or
+    `folder`, for JPEG and PNG files (see `photographs`). Their images (n, side, side, 3) are a
+    numpy.memmap, because they may take more space than memory has.
 
     If `data_dir`, which holds NAME/VERSION/dataset_info.json, is given, only it is used. Otherwise
     a data set that is not found is replaced by the `fallback`, if there is one: the result has
@@ -142,15 +140,12 @@ def _cached(
         labels = photographs.cut(pixels, examples, shape)
         data = mapped(labels)
         if content is not None and (received := content_checksum(data)) != content:
-            raise DataError(
-                f"expected the images of the public data set (checksum {content[:12]}), "
-                f"received {len(labels[0])} + {len(labels[1])} others ({received[:12]})"
-            )
+            others = f"{len(labels[0])} + {len(labels[1])} others ({received[:12]})"
+            raise DataError(f"expected the public images ({content[:12]}), received {others}")
         sha256 = checksum(data)
         write_whole(described, json.dumps({"labels": labels, "sha256": sha256}).encode())
     except OSError as error:
-        expected = f"expected to write in {folder} ($XDG_CACHE_HOME may name another)"
-        raise DataError(f"{expected}, received: {error}") from None
+        raise DataError(f"expected to write in $XDG_CACHE_HOME, received: {error}") from None
     return data, sha256
 
 
@@ -170,10 +165,7 @@ def checksum(data: Data) -> str:
 
 
 def content_checksum(data: Data) -> str:
-    """128 bits of a SHA-256 of the examples of both splits, whatever their order within a split.
-
-    Faithful copies may differ in order, because TensorFlow Datasets shuffles, but not in this.
-    """
+    """128 bits of a SHA-256 of the examples, whatever their order within a split."""
     digest = hashlib.sha256()
     for split in data:
         examples = (image.tobytes() + bytes([label]) for image, label in zip(*split, strict=True))

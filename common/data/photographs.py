@@ -1,4 +1,8 @@
-"""Images from JPEG and PNG files: cut to squares, with as many threads as there are cores."""
+"""Images from JPEG and PNG files, cut to squares.
+
+Each is scaled so that its shorter side fits, and its center is kept (Krizhevsky et al. 2012,
+section 2).
+"""
 
 import io
 import itertools

@@ -53,7 +53,11 @@ def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Pa
         notices.append(f"{label} {root}: expected {name}/VERSION, received none to read")
     if data_dir is None:
         root = next((one for one in places.values() if os.access(one, os.W_OK)), places[home])
-        _download(name, root, notices)
+        command = [sys.executable, "-c", PREPARE, name, str(root)]
+        try:  # in a process of its own, whose time can be limited
+            subprocess.run(command, timeout=DOWNLOAD_SECONDS, check=True, stdin=subprocess.DEVNULL)
+        except subprocess.SubprocessError:
+            notices.append(f"no network, or no download of {name} within {DOWNLOAD_SECONDS} s")
         if folder := _newest(root / name):
             return folder, f"downloaded {name} {folder.name}"
     raise DataError(f"{name.upper()} not found: {'; '.join(notices)}")
@@ -69,21 +73,8 @@ def _newest(base: Path) -> Path | None:
     return max(found, key=lambda one: [int(n) for n in one.name.split(".")], default=None)
 
 
-def _download(name: str, root: Path, notices: list[str]) -> None:
-    """Has TensorFlow Datasets prepare the data set in `root`; adds a notice if that fails.
-
-    In a process of its own, because a download cannot be limited in time from inside.
-    """
-    try:
-        command = [sys.executable, "-c", PREPARE, name, str(root)]
-        subprocess.run(command, timeout=DOWNLOAD_SECONDS, check=True, stdin=subprocess.DEVNULL)
-    except subprocess.SubprocessError:
-        limit = f"did not finish in {DOWNLOAD_SECONDS} s"
-        notices.append(f"no network, or the download of {name} failed or {limit}")
-
-
 def examples(folder: Path, published: bool) -> Iterator[Example]:
-    """Those of the training set, then those of the test set, in the files' or the published order.
+    """Those of the training set, then those of the test set, in a fixed or the published order.
 
     Raises DataError for damaged or unreadable files, and for a data set of something else.
     """
@@ -91,20 +82,18 @@ def examples(folder: Path, published: bool) -> Iterator[Example]:
     import tensorflow_datasets  # takes seconds, and a cached data set does without
 
     tensorflow_datasets.display_progress_bar(False)
-    in_order = tensorflow_datasets.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    undecoded = {"image": tensorflow_datasets.decode.SkipDecoding()}
+    encoded = {"image": tensorflow_datasets.decode.SkipDecoding()}
     try:
         builder = tensorflow_datasets.builder_from_directory(folder)
         splits, features = builder.info.splits, dict(builder.info.features)
         pair = [one for one in ("train", "validation", "test") if one in splits][:2]
         classes = getattr(features.get("label"), "num_classes", None) or 0
         if len(pair) < 2 or "train" not in pair or "image" not in features or classes < 2:
-            kinds = f"{', '.join(features)} of {classes} classes"
-            raise ValueError(f"{kinds} in {', '.join(splits)}")
+            raise ValueError(f"{', '.join(features)} of {classes} classes in {', '.join(splits)}")
         for split in pair:
-            read = builder.as_dataset(split, decoders=undecoded, read_config=in_order)
-            triples = read.map(lambda one: (one.get("id", ""), one["image"], one["label"]))
-            batches = triples.batch(256).as_numpy_iterator()
+            found = builder.as_dataset(split, decoders=encoded)
+            found = found.map(lambda one: (one.get("id", ""), one["image"], one["label"]))
+            batches = found.batch(256).as_numpy_iterator()
             found = itertools.chain.from_iterable(zip(*batch, strict=True) for batch in batches)
             for i, (_, image, label) in enumerate(_published(split, found) if published else found):
                 yield split != "train", f"{split} {i}", image, int(label)
@@ -123,5 +112,4 @@ def _published(split: str, found: Iterable[tuple]) -> list[tuple]:
         return sorted(found)
     # The i-th record has the i-th smallest MD5 of the split and a number in the publication.
     md5 = [hashlib.md5(f"{split}{number}".encode()).digest() for number in range(len(found))]
-    numbers = sorted(range(len(found)), key=md5.__getitem__)
-    return [found[i] for i in np.argsort(numbers)]
+    return [found[i] for i in np.argsort(np.argsort(md5))]
