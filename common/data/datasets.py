@@ -6,6 +6,7 @@ published them, so "the first 1,000" are those of the literature.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterable
@@ -70,14 +71,11 @@ def load(
     a data set that is not found is replaced by the `fallback`, if there is one: the result has
     that name, and a notice that says so.
 
-    Raises DataError: unknown name, not found and no fallback, damaged, unreadable photographs, not
-    the public data set, or no space for the cache.
+    Raises DataError: unknown name, not found and no fallback, damaged, not the public data set.
     """
-    if name == "none":
-        return Dataset(name, None, "not needed", checksum(None))
-    if name == "digits":
-        data = _digits()
-        return Dataset(name, data, "scikit-learn", checksum(data))
+    if name in ("digits", "none"):
+        data, source = (_digits(), "scikit-learn") if name == "digits" else (None, "not needed")
+        return Dataset(name, data, source, checksum(data))
     if name not in PUBLIC and side is None:
         raise DataError(f"expected one of the data sets {', '.join(NAMES)}; received: {name}")
     notices: list[str] = []
@@ -95,8 +93,7 @@ def load(
                 f"Figures published for {name} do not apply."
             )
             return replace(load(fallback), notices=tuple(notices))
-        examples = tfds.examples(folder, published=name in PUBLIC)
-        files = sorted(folder.iterdir())
+        examples, files = tfds.examples(folder), sorted(folder.iterdir())
     shape, content, first = PUBLIC.get(name, ((side, side, 3), None, ""))
     entry = f"{name.replace('/', '-')}-{shape[0]}-{_key(files)}"
     data, sha256 = _cached(entry, examples, shape, content, notices)
@@ -115,9 +112,8 @@ def _cached(
 ) -> tuple[Data, str]:
     """Images, mapped into memory, and labels of an entry of the cache, and their checksum.
 
-    Where it is missing or damaged, the examples are cut again, and refused if they do not have the
-    `content_checksum` that is asked for. The images go to ENTRY.pixels and the rest to ENTRY.json,
-    without which there is no entry.
+    If it is missing or damaged, the examples are cut again and, with another `content_checksum`
+    than asked for, refused. Images go to ENTRY.pixels, the rest then to ENTRY.json.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "keras-recipes")
     pixels, described = (folder / f"{entry}.{ending}" for ending in ("pixels", "json"))
@@ -137,11 +133,15 @@ def _cached(
         except Exception as error:  # which kind depends on which byte is wrong
             notices.append(f"damaged cache {pixels} ({error}): decoded again")
     try:
+        if content is not None:
+            examples = sorted(examples)  # by their names, into the published order
         labels = photographs.cut(pixels, examples, shape)
         data = mapped(labels)
         if content is not None and (received := content_checksum(data)) != content:
             others = f"{len(labels[0])} + {len(labels[1])} others ({received[:12]})"
-            raise DataError(f"expected the public images ({content[:12]}), received {others}")
+            raise DataError(
+                f"{entry}: expected the images of the public data set, received {others}"
+            )
         sha256 = checksum(data)
         write_whole(described, json.dumps({"labels": labels, "sha256": sha256}).encode())
     except OSError as error:
@@ -158,9 +158,8 @@ def _key(files: Iterable[Path]) -> str:
 def checksum(data: Data) -> str:
     """SHA-256 of the images and labels in their order; of nothing for None."""
     digest = hashlib.sha256()
-    for split in data or ():
-        for array in split:
-            digest.update(array)
+    for array in itertools.chain(*(data or ())):
+        digest.update(array)
     return digest.hexdigest()
 
 

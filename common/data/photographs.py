@@ -24,7 +24,7 @@ CHUNK = 512  # photographs in memory at once
 def in_folder(data_dir: str | Path | None) -> list[Example]:
     """The photographs in a folder of classes, each set in an order drawn once and for all.
 
-    Or in a folder with such folders `train` and `test` (or `val`, `validation`).
+    Or those in two such folders, `train` and `test` (or `val`, `validation`).
 
     Raises DataError: no such folder, fewer than two classes, a class without training photographs,
     or no test photographs.
@@ -34,10 +34,8 @@ def in_folder(data_dir: str | Path | None) -> list[Example]:
     places = [root / one for one in ("train", *TEST_FOLDERS) if (root / one).is_dir()][:2]
     if len(places) < 2 or places[0].name != "train":
         places = [root, root]
-    train, test = (
-        sorted(file for file in place.glob("[!.]*/*") if file.suffix.lower() in ENDINGS)
-        for place in places
-    )
+    listed = (sorted(place.glob("[!.]*/*")) for place in places)
+    train, test = ([one for one in files if one.suffix.lower() in ENDINGS] for files in listed)
     if places[0] == places[1]:
         test = train[::TEST_EVERY]
         del train[::TEST_EVERY]
@@ -50,13 +48,13 @@ def in_folder(data_dir: str | Path | None) -> list[Example]:
             f"classes, {len(test)} test photographs, none to train on of {untrained[:5]}"
         )
     labels = {name: label for label, name in enumerate(classes)}
-    examples = []
     for files in train, test:
-        # Mixed, so that examples held out at the end are of all classes.
-        for i in np.random.default_rng(0).permutation(len(files)):
-            name = files[i].parent.name
-            examples.append((files is test, f"{name}/{files[i].name}", files[i], labels[name]))
-    return examples
+        np.random.default_rng(0).shuffle(files)  # those held out at the end are of all classes
+    return [
+        (files is test, str(file), file, labels[file.parent.name])
+        for files in (train, test)
+        for file in files
+    ]
 
 
 def square(content: Path | bytes, side: int, mode: str = "RGB") -> np.ndarray | None:

@@ -5,7 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +65,18 @@ def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Pa
 
 def _newest(base: Path) -> Path | None:
     """BASE/VERSION, or BASE/CONFIG/VERSION, of the highest version prepared; None without one."""
-    files = (*base.glob("*/dataset_info.json"), *base.glob("*/*/dataset_info.json"))
-    found = [file.parent for file in files if file.parent.name.replace(".", "").isdigit()]
+    prepared = [file.parent for file in base.rglob("dataset_info.json")]
+    found = [folder for folder in prepared if folder.name.replace(".", "").isdigit()]
     configs = sorted({str(version.parent.relative_to(base.parent)) for version in found})
     if len(configs) > 1:
         raise DataError(f"expected one of {', '.join(configs)}; received {base.name}")
     return max(found, key=lambda one: [int(n) for n in one.name.split(".")], default=None)
 
 
-def examples(folder: Path, published: bool) -> Iterator[Example]:
-    """Those of the training set, then those of the test set, in a fixed or the published order.
+def examples(folder: Path) -> Iterator[Example]:
+    """Those of the training set and of the test set, in a fixed order.
+
+    Sorted by name, those of MNIST and CIFAR-10 are in the published order.
 
     Raises DataError for damaged or unreadable files, and for a data set of something else.
     """
@@ -91,25 +93,18 @@ def examples(folder: Path, published: bool) -> Iterator[Example]:
         if len(pair) < 2 or "train" not in pair or "image" not in features or classes < 2:
             raise ValueError(f"{', '.join(features)} of {classes} classes in {', '.join(splits)}")
         for split in pair:
+            # Where there are no ids, records are sorted by MD5 of split and number in publication.
+            numbers = range(splits[split].num_examples)
+            numbers = np.argsort([hashlib.md5(f"{split}{n}".encode()).digest() for n in numbers])
             found = builder.as_dataset(split, decoders=encoded)
             found = found.map(lambda one: (one.get("id", ""), one["image"], one["label"]))
-            batches = found.batch(256).as_numpy_iterator()
+            batches = found.batch(256).as_numpy_iterator()  # faster than one by one
             found = itertools.chain.from_iterable(zip(*batch, strict=True) for batch in batches)
-            for i, (_, image, label) in enumerate(_published(split, found) if published else found):
-                yield split != "train", f"{split} {i}", image, int(label)
+            for number, (own, image, label) in zip(numbers, found, strict=True):
+                yield split != "train", str(own or f"{split} {number:08}"), image, int(label)
     except Exception as error:  # which kind depends on which byte is wrong
         reason = " ".join(str(getattr(error, "message", error)).split())[:200]
         raise DataError(
             f"expected a readable data set in {folder}, images of at least two classes in train "
             f"and validation or test, received: {reason}"
         ) from None
-
-
-def _published(split: str, found: Iterable[tuple]) -> list[tuple]:
-    """(id, image, label) in the published order: by their ids, or, without, by their MD5."""
-    found = list(found)
-    if found[0][0]:
-        return sorted(found)
-    # The i-th record has the i-th smallest MD5 of the split and a number in the publication.
-    md5 = [hashlib.md5(f"{split}{number}".encode()).digest() for number in range(len(found))]
-    return [found[i] for i in np.argsort(np.argsort(md5))]

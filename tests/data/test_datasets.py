@@ -241,7 +241,9 @@ def test_other_images_under_the_name_are_refused(tiny, monkeypatch):
     public = (28, 28), "0" * 32, "0123456789"
     monkeypatch.setitem(datasets.PUBLIC, "mnist", public)
     for _ in range(2):  # nor are they taken from the cache the second time
-        with pytest.raises(DataError, match=r"expected the public images .*30 \+ 10 oth"):
+        with pytest.raises(
+            DataError, match=r"images of the public data set, received 30 \+ 10 oth"
+        ):
             load("mnist", tiny)
 
 
