@@ -1,36 +1,33 @@
-"""MNIST, CIFAR-10, and digits as `keras.datasets` has them, proved to be what they claim to be.
+"""MNIST, CIFAR-10, digits, and photographs as `keras.datasets` would have them.
 
-Whatever the source, the images are compared with the checksum of the public data set: no result
-names data that it did not use. They stand in the order in which their authors published them, so
-"the first 1,000" are those of the literature, not those of TensorFlow Datasets' shuffling.
+Whatever the source of MNIST and CIFAR-10, the images are compared with the checksum of the public
+data set: no result names data that it did not use. They stand in the order in which their authors
+published them, so "the first 1,000" are those of the literature.
 """
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from common.data import tfds
-from common.data.tfds import DataError
+from common.data import photographs, tfds
+from common.data.tfds import DataError, Example
 from common.system import write_whole
 
 Data = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None
 
-# What is publicly known of a data set, to tell it from any other.
-CONTENT = {  # `content_checksum`
-    "mnist": "f771933d03a86cc5f6899b91d168d95717c342a985562a4a2b5d8d2517a4cb24",
-    "cifar10": "f08f3fc8e9e44e051211a4e932c7b19cc739dedc35a38a2b568cc33faeffb522",
-}
-FIRST_LABELS = {  # of the training images in the published order
-    "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9),
-    "cifar10": (6, 9, 9, 4, 1, 1, 2, 7, 8, 3, 4, 7, 7, 2, 9, 9, 9, 3, 2, 6),
+# Shape of an image, `content_checksum`, first training labels in the published order.
+PUBLIC = {
+    "mnist": ((28, 28), "f771933d03a86cc5f6899b91d168d957", "50419213143536172869"),
+    "cifar10": ((32, 32, 3), "f08f3fc8e9e44e051211a4e932c7b19c", "69941127834772999326"),
 }
 VERIFIED_BYTES = 2**32  # a larger cache is not read whole at every start
-NAMES = (*CONTENT, "digits", "none")
+NAMES = (*PUBLIC, "digits", "none")
 
 
 @dataclass(frozen=True)
@@ -66,75 +63,113 @@ def load(
 ) -> Dataset:
     """Loads `mnist`, `cifar10`, `digits` (bundled with scikit-learn), or `none`, no data at all.
 
-    With a `side`, any other name is that of photographs, cut to squares of so many pixels a side:
-    see `photographs.load`. If `data_dir`, which holds NAME/VERSION/dataset_info.json, is given,
-    only it is used. Otherwise a data set that is not found is replaced by the `fallback`, if there
-    is one: the result has that name, and a notice that says so.
+    With a `side`, any other name is that of photographs: a data set of TensorFlow Datasets, or
+    `folder`, for JPEG and PNG files (see `photographs`). Their images (n, side, side, 3) are a
+    numpy.memmap, because they may take more space than memory has.
 
-    Raises DataError: unknown name, not found and no fallback, damaged, or not the public data set.
+    If `data_dir`, which holds NAME/VERSION/dataset_info.json, is given, only it is used. Otherwise
+    a data set that is not found is replaced by the `fallback`, if there is one: the result has
+    that name, and a notice that says so.
+
+    Raises DataError: unknown name, not found and no fallback, damaged, not the public data set.
     """
-    if side is not None and name not in NAMES:
-        from common.data import photographs  # needs Pillow
-
-        return photographs.load(name, data_dir, side)
-    if name == "none":
-        return Dataset(name, None, "not needed", checksum(None))
-    if name == "digits":
-        data = _digits()
-        return Dataset(name, data, "scikit-learn", checksum(data))
-    if name not in CONTENT:
+    if name in ("digits", "none"):
+        data, source = (_digits(), "scikit-learn") if name == "digits" else (None, "not needed")
+        return Dataset(name, data, source, checksum(data))
+    if name not in PUBLIC and side is None:
         raise DataError(f"expected one of the data sets {', '.join(NAMES)}; received: {name}")
     notices: list[str] = []
-    try:
-        folder, source = tfds.find(name, data_dir, notices)
-    except tfds.NotFoundError:
-        if fallback is None:
-            raise
-        notices.append(
-            f"{name.upper()} NOT FOUND: RUNNING ON {fallback.upper()} INSTEAD. "
-            f"Figures published for {name} do not apply."
-        )
-        return replace(load(fallback), notices=tuple(notices))
-    data, sha256 = _verified(name, folder, notices)
-    first = FIRST_LABELS[name]
-    if tuple(data[0][1][: len(first)]) != first:
-        notices.append(
-            f"this copy of {name} is complete but not in the published order: "
-            "its first n images are not those of the literature"
-        )
+    if name == "folder":
+        examples = photographs.in_folder(data_dir)
+        source, files = "--data-dir", [file for _, _, file, _ in examples]
+    else:
+        try:
+            folder, source = tfds.find(name, data_dir, notices)
+        except DataError:
+            if fallback is None or data_dir is not None:
+                raise
+            notices.append(
+                f"{name.upper()} NOT FOUND: RUNNING ON {fallback.upper()} INSTEAD. "
+                f"Figures published for {name} do not apply."
+            )
+            return replace(load(fallback), notices=tuple(notices))
+        examples, files = tfds.examples(folder), sorted(folder.iterdir())
+    shape, content, first = PUBLIC.get(name, ((side, side, 3), None, ""))
+    entry = f"{name.replace('/', '-')}-{shape[0]}-{_key(files)}"
+    data, sha256 = _cached(entry, examples, shape, content, notices)
+    if name in PUBLIC:  # small enough to be copied into memory: what is mapped is read in chunks
+        data = tuple((np.array(images), labels) for images, labels in data)
+        if "".join(map(str, data[0][1][: len(first)])) != first:
+            notices.append(
+                f"this copy of {name} is complete but not in the published order: "
+                "its first n images are not those of the literature"
+            )
     return Dataset(name, data, source, sha256, tuple(notices))
 
 
-def content_checksum(data: Data) -> str:
-    """SHA-256 of the examples of both splits, whatever their order within a split.
+def _cached(
+    entry: str, examples: Iterable[Example], shape: tuple, content: str | None, notices: list[str]
+) -> tuple[Data, str]:
+    """Images, mapped into memory, and labels of an entry of the cache, and their checksum.
 
-    Two faithful copies may differ in order, because TensorFlow Datasets shuffles, but not in this.
+    If it is missing or damaged, the examples are cut again and, with another `content_checksum`
+    than asked for, refused. Images go to ENTRY.pixels, the rest then to ENTRY.json.
     """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "keras-recipes")
+    pixels, described = (folder / f"{entry}.{ending}" for ending in ("pixels", "json"))
+
+    def mapped(labels: list[list[int]]) -> Data:
+        train, test = (np.array(part, np.int32) for part in labels)
+        images = np.memmap(pixels, np.uint8, "r", shape=(len(train) + len(test), *shape))
+        return (images[: len(train)], train), (images[len(train) :], test)
+
+    if described.exists():
+        try:
+            about = json.loads(described.read_text())
+            data = mapped(about["labels"])
+            if pixels.stat().st_size <= VERIFIED_BYTES and checksum(data) != about["sha256"]:
+                raise ValueError("other images or labels than were written")
+            return data, about["sha256"]
+        except Exception as error:  # which kind depends on which byte is wrong
+            notices.append(f"damaged cache {pixels} ({error}): decoded again")
+    try:
+        if content is not None:
+            examples = sorted(examples)  # by their names, into the published order
+        labels = photographs.cut(pixels, examples, shape)
+        data = mapped(labels)
+        if content is not None and (received := content_checksum(data)) != content:
+            others = f"{len(labels[0])} + {len(labels[1])} others ({received[:12]})"
+            raise DataError(
+                f"{entry}: expected the images of the public data set, received {others}"
+            )
+        sha256 = checksum(data)
+        write_whole(described, json.dumps({"labels": labels, "sha256": sha256}).encode())
+    except OSError as error:
+        raise DataError(f"expected to write in $XDG_CACHE_HOME, received: {error}") from None
+    return data, sha256
+
+
+def _key(files: Iterable[Path]) -> str:
+    """12 hexadecimal digits that change with the names, sizes, and times of the files."""
+    stats = [(file.parts[-3:], file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
+
+
+def checksum(data: Data) -> str:
+    """SHA-256 of the images and labels in their order; of nothing for None."""
     digest = hashlib.sha256()
-    for split in data:
-        examples = (image.tobytes() + bytes([label]) for image, label in zip(*split, strict=True))
-        for one in sorted(hashlib.sha256(example).digest() for example in examples):
-            digest.update(one)
+    for array in itertools.chain(*(data or ())):
+        digest.update(array)
     return digest.hexdigest()
 
 
-def _verified(name: str, folder: Path, notices: list[str]) -> tuple[Data, str]:
-    """The arrays of the public data set in `folder` and their checksum, cached."""
-    entry = f"{name}-{folder.name}-{cache_key(sorted(folder.iterdir()))}"
-    if found := read_cache(entry, notices):
-        data, about = found  # small enough to be copied from the map into memory
-        return tuple((np.array(images), labels) for images, labels in data), about["sha256"]
-    data = tfds.decode(folder)
-    if (received := content_checksum(data)) != CONTENT[name]:
-        raise DataError(
-            f"{folder}: expected the images of the public {name} (checksum {CONTENT[name][:12]}), "
-            f"received {len(data[0][1])} + {len(data[1][1])} others ({received[:12]})"
-        )
-    try:
-        write_cache(entry, (zip(*split, strict=True) for split in data), data[0][0].shape[1:])
-    except OSError as error:
-        notices.append(f"no cache in {cache_folder()} ({error.strerror}): each start decodes again")
-    return data, checksum(data)
+def content_checksum(data: Data) -> str:
+    """128 bits of a SHA-256 of the examples, whatever their order within a split."""
+    digest = hashlib.sha256()
+    for split in data:
+        examples = (image.tobytes() + bytes([label]) for image, label in zip(*split, strict=True))
+        digest.update(b"".join(sorted(hashlib.sha256(one).digest() for one in examples)))
+    return digest.hexdigest()[:32]
 
 
 def _digits() -> Data:
@@ -150,70 +185,3 @@ def _digits() -> Data:
     images = np.round(images * (255 / 16)).astype(np.uint8)
     labels = bundled.target.astype(np.int32)
     return (images[:-500], labels[:-500]), (images[-500:], labels[-500:])
-
-
-def cache_folder() -> Path:
-    """Folder of the cached arrays; it may not exist yet."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root, "keras-recipes")
-
-
-def cache_key(files: Iterable[Path]) -> str:
-    """12 hexadecimal digits that change with the names, sizes, and times of the files."""
-    stats = [(file.parts[-3:], file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()[:12]
-
-
-def checksum(data: Data) -> str:
-    """SHA-256 of the images and labels in their order; of nothing for None."""
-    digest = hashlib.sha256()
-    for split in data or ():
-        for array in split:
-            digest.update(array)
-    return digest.hexdigest()
-
-
-def write_cache(name: str, splits: Iterable[Iterable], shape: tuple[int, ...], **about) -> None:
-    """Writes the (image, label) pairs of both splits, which it reads one at a time.
-
-    The images, each of the `shape`, go to NAME.pixels. The rest goes to NAME.json, with `about`
-    as it is after the last image; without this file there is no entry. Raises OSError.
-    """
-    digest, labels = hashlib.sha256(), []
-
-    def pixels() -> Iterator[np.ndarray]:
-        for split in splits:
-            labels.append([])
-            for image, label in split:
-                digest.update(image)
-                labels[-1].append(int(label))
-                yield image
-            digest.update(np.array(labels[-1], np.int32))
-
-    write_whole(cache_folder() / f"{name}.pixels", pixels())
-    about |= {"shape": shape, "labels": labels, "sha256": digest.hexdigest()}
-    write_whole(cache_folder() / f"{name}.json", json.dumps(about).encode())
-
-
-def read_cache(name: str, notices: list[str]) -> tuple[Data, dict] | None:
-    """The images, mapped into memory, with their labels, and the entry's JSON.
-
-    Returns None if there is no entry or, with a notice, if it does not have its checksum.
-    """
-    described, pixels = (cache_folder() / f"{name}.{ending}" for ending in ("json", "pixels"))
-    if not described.exists():
-        return None
-    try:
-        about = json.loads(described.read_text())
-        train, test = (np.array(labels, np.int32) for labels in about["labels"])
-        shape = (len(train) + len(test), *about["shape"])
-        images = np.memmap(pixels, np.uint8, "r", shape=shape)
-        data = (images[: len(train)], train), (images[len(train) :], test)
-        if images.nbytes > VERIFIED_BYTES:
-            notices.append("the cache of this data set is too large to be verified at every start")
-        elif (received := checksum(data)) != about["sha256"]:
-            raise ValueError(f"expected SHA-256 {about['sha256'][:12]}, received {received[:12]}")
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
-        notices.append(f"damaged cache {pixels} ({error}): decoded again")
-        return None
-    return data, about

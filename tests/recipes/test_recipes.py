@@ -212,7 +212,7 @@ def test_without_mnist_and_network_a_recipe_runs_on_digits_and_says_so(tmp_path)
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("TFDS_DATA_DIR", None)
     code = (
-        "import recipes, sys; from common.data import tfds; tfds.PROBE_SECONDS = 0.01; "
+        "import recipes, sys; from common.data import tfds; tfds.PREPARE = '1 / 0'; "
         "from recipes.regularization.overfitting import RECIPE; "
         "from common.experiment import main; main(RECIPE, sys.argv[1:])"
     )
