@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,7 +116,7 @@ def _cached(
     If it is missing or damaged, the examples are cut again and, with another `content_checksum`
     than asked for, refused. Images go to ENTRY.pixels, the rest then to ENTRY.json.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "keras-recipes")
+    folder = _cache_folder(notices)
     pixels, described = (folder / f"{entry}.{ending}" for ending in ("pixels", "json"))
 
     def mapped(labels: list[list[int]]) -> Data:
@@ -145,8 +146,21 @@ def _cached(
         sha256 = checksum(data)
         write_whole(described, json.dumps({"labels": labels, "sha256": sha256}).encode())
     except OSError as error:
-        raise DataError(f"expected to write in $XDG_CACHE_HOME, received: {error}") from None
+        raise DataError(f"expected to write in {folder}, received: {error}") from None
     return data, sha256
+
+
+def _cache_folder(notices: list[str]) -> Path:
+    """$XDG_CACHE_HOME or ~/.cache, or a temporary folder where those cannot be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "keras-recipes")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        temporary = Path(tempfile.gettempdir(), "keras-recipes")
+        notices.append(f"no cache in {folder} ({error.strerror}): it is in {temporary}")
+        return temporary
+    return folder
 
 
 def _key(files: Iterable[Path]) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -197,14 +198,17 @@ def test_half_a_cache_is_not_taken(tiny):
     assert_same(load("mnist", tiny), good)
 
 
-def test_cache_that_cannot_be_written_is_refused(tiny, monkeypatch):
-    blocked = tiny.parent / "blocked"
+def test_where_the_cache_cannot_be_written_a_temporary_one_is_used(tiny, monkeypatch, tmp_path):
+    good, blocked = load("mnist", tiny), tmp_path / "blocked"
     blocked.write_text("a file where the cache should go")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    with pytest.raises(
-        DataError, match=r"expected to write in .XDG_CACHE_HOME, received: .*blocked"
-    ):
-        load("mnist", tiny)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for _ in range(2):  # written, then read
+        found = load("mnist", tiny)
+        assert_same(found, good)
+        assert any("no cache in" in notice and "blocked" in notice for notice in found.notices)
+    assert next((tmp_path / "temporary").rglob("*.pixels")).stat().st_size == 40 * 28 * 28
 
 
 def test_truncated_tfrecord_is_refused(tiny):

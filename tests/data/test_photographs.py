@@ -176,15 +176,6 @@ def test_nothing_half_made_is_left(folder, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_refused(folder, tmp_path, monkeypatch):
-    (tmp_path / "blocked").write_text("a file where the cache should go")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
-    with pytest.raises(
-        DataError, match=r"expected to write in .XDG_CACHE_HOME, received: .*blocked"
-    ):
-        load("folder", folder, side=16)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
