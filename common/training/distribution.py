@@ -1,18 +1,15 @@
 """Devices and machines that share a training, such that it gives the numbers of one device.
 
-`start` makes the strategy of this process: one device, several replicas on one machine
-(MirroredStrategy), or workers on many (MultiWorkerMirroredStrategy, see `common.training.cluster`).
-`epochs` is the training loop under such a strategy. A mini-batch is global: each replica takes its
-share, gradients are added up, and batch normalization sees all of it.
-
-Keras 3's own `fit` and `evaluate` do not work with several workers (keras-team/keras#20585); here
-Keras's `train_step` runs within `strategy.run`, which does.
+A mini-batch is global: each replica takes its share, gradients are added up, and batch
+normalization sees all of it. Keras 3's own `fit` does not work with several workers
+(keras-team/keras#20585); here its `train_step` runs within `strategy.run`, which does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import zlib
 from collections.abc import Callable, Sequence
 
 import keras
@@ -22,8 +19,8 @@ import tensorflow as tf
 from common.system import UsageError
 from common.training import cluster
 
-DEVICES = "auto, cpu, gpu, gpu:0,1 or cpu:N"
 MAX_LOGICAL_DEVICES = 64
+DEVICES = f"auto, cpu, gpu, gpu:0,1 or cpu:N (N up to {MAX_LOGICAL_DEVICES})"
 _SALT = np.uint32(0x9E3779B1)  # makes the random numbers of replicas differ
 
 
@@ -35,48 +32,43 @@ class _State:
     strategy: tf.distribute.Strategy | None = None
 
 
-def check(devices: str) -> None:
-    """Raises UsageError for a `--devices` that is not one of DEVICES."""
-    if not re.fullmatch(r"auto|cpu|gpu|gpu:\d+(,\d+)*|cpu:[1-9]\d*", devices):
-        raise UsageError(f"--devices: expected {DEVICES}; received {devices}")
-    kind, _, numbers = devices.partition(":")
-    if kind == "cpu" and numbers and int(numbers) > MAX_LOGICAL_DEVICES:
-        raise UsageError(
-            f"--devices: expected cpu:{MAX_LOGICAL_DEVICES} at most, received {devices}"
-        )
-    chosen = numbers.split(",")
-    if kind == "gpu" and len(set(chosen)) < len(chosen):
-        raise UsageError(f"--devices: expected each GPU once, received {devices}")
+def check(devices: str) -> tuple[str, list[int]]:
+    """The kind of the devices and their numbers; raises UsageError if they are not of DEVICES."""
+    numbers = [int(number) for number in re.findall(r"\d+", devices)]
+    known = re.fullmatch(r"auto|cpu|gpu|gpu:\d+(,\d+)*|cpu:[1-9]\d*", devices)
+    too_many = devices.startswith("cpu:") and numbers and numbers[0] > MAX_LOGICAL_DEVICES
+    if not known or too_many or len(set(numbers)) < len(numbers):
+        raise UsageError(f"--devices: expected {DEVICES}, each once; received {devices}")
+    return devices.partition(":")[0], numbers
 
 
 def start(devices: str) -> None:
     """Makes this process's strategy; must come before TensorFlow's first operation.
 
-    `auto`: the CPU if there is no GPU, one replica a GPU otherwise. `cpu:N` makes N logical devices
-    of one processor, to try replicas and to test them. GPUs take memory as they need it.
+    One device, several replicas on one machine (MirroredStrategy), or workers on many
+    (MultiWorkerMirroredStrategy). `auto`: a replica for each GPU, or the CPU if there is none.
+    `cpu:N`: N logical devices of one processor, to try replicas. GPUs take memory as they need it.
 
     Raises UsageError: devices that are not there, a cluster that is described wrongly, or whose
     workers have not met in time.
     """
     if _State.devices == devices:
         return
-    check(devices)
-    kind, _, numbers = devices.partition(":")
-    gpus = tf.config.list_physical_devices("GPU")
+    kind, numbers = check(devices)
+    gpus = [] if kind == "cpu" else tf.config.list_physical_devices("GPU")
     if kind == "gpu":
-        wanted = [int(number) for number in numbers.split(",")] if numbers else range(len(gpus))
-        if not gpus or max(wanted) >= len(gpus):
+        if not gpus or max(numbers, default=0) >= len(gpus):
             raise UsageError(f"--devices: expected {devices}, received {len(gpus)} GPUs")
-        gpus = [gpus[number] for number in wanted]
-    used = [] if kind == "cpu" else gpus
+        gpus = [gpus[number] for number in numbers] or gpus
+    logical = numbers[0] if kind == "cpu" and numbers else 1
     try:
-        tf.config.set_visible_devices(used, "GPU")
-        for gpu in used:
+        tf.config.set_visible_devices(gpus, "GPU")
+        for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-        if kind == "cpu" and numbers:
+        if logical > 1:
             (cpu,) = tf.config.list_physical_devices("CPU")
-            logical = [tf.config.LogicalDeviceConfiguration()] * int(numbers)
-            tf.config.set_logical_device_configuration(cpu, logical)
+            each = [tf.config.LogicalDeviceConfiguration()] * logical
+            tf.config.set_logical_device_configuration(cpu, each)
     except RuntimeError:
         if devices != "auto":  # which is what a notebook that already uses TensorFlow has
             raise UsageError(
@@ -84,14 +76,15 @@ def start(devices: str) -> None:
                 "received it after"
             ) from None
     _State.devices, _State.cluster = devices, cluster.described()
-    count = int(numbers or 1) if kind == "cpu" else len(used)
     if _State.cluster:
         cluster.rendezvous(_State.cluster)
         _State.strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        _gathered([1])  # the first collective operation, while all workers are known to be there
-    elif count > 1:
-        names = [f"{'CPU' if kind == 'cpu' else 'GPU'}:{i}" for i in range(count)]
-        add = None if used else tf.distribute.ReductionToOneDevice()
+        least([1])  # the first collective operation, while all workers are known to be there
+    elif len(gpus) > 1:
+        _State.strategy = tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(len(gpus))])
+    elif logical > 1:
+        add = tf.distribute.ReductionToOneDevice()
+        names = [f"CPU:{i}" for i in range(logical)]
         _State.strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=add)
 
 
@@ -124,41 +117,35 @@ def describe() -> str:
 
 def agree(about: str, described: str) -> None:
     """Raises UsageError on all workers if what they are about to do differs, as by a version."""
-    if _State.cluster is None:
-        return
-    text = described.encode()[:400]
-    rows = _gathered(list(text) + [0] * (400 - len(text)))
-    said = [bytes(row[row > 0].astype(np.uint8)).decode(errors="replace") for row in rows]
-    for number, one in enumerate(said):
-        if one != said[0]:
-            raise UsageError(
-                f"{about}: expected all workers to have that of worker 0 ({said[0]}), "
-                f"worker {number} has {one}"
-            )
+    if not alike(zlib.crc32(described.encode()) >> 1):  # fits into 32 bits with a sign
+        raise UsageError(
+            f"{about}: expected the same on all workers, "
+            f"received {described} on worker {_State.cluster.index}"
+        )
+
+
+def alike(value: int) -> bool:
+    """Whether all workers have the same value."""
+    return least([value, -value]) == [value, -value]
 
 
 def least(values: Sequence[int]) -> list[int]:
-    """Of each of the values (at least 0) the least that any worker has."""
+    """Of each of the values the least that any worker has."""
     if _State.cluster is None or not values:
         return list(values)
-    return _gathered(list(values)).min(axis=0).tolist()
-
-
-def _gathered(values: list[int]) -> np.ndarray:
-    """The values of all replicas, in rows."""
     strategy, mine = _State.strategy, tf.constant([values], tf.int32)
 
     @tf.function(autograph=False)
-    def gather() -> tf.Tensor:
+    def gathered() -> tf.Tensor:
         return strategy.gather(strategy.run(lambda: tf.identity(mine)), axis=0)
 
-    return gather().numpy()
+    return gathered().numpy().min(axis=0).tolist()
 
 
 def prepare(model: keras.Model, batch_size: int) -> None:
     """Before a model is compiled: global batch normalization, and its own draws for each replica.
 
-    Raises UsageError for a batch that the replicas cannot share out.
+    Raises UsageError for a mini-batch that the replicas cannot share out.
     """
     if (count := replicas()) == 1:
         return
@@ -181,22 +168,15 @@ def _draw_by_replica(generator: keras.random.SeedGenerator) -> None:
 
     def own(*arguments, **settings):
         seed = draw(generator, *arguments, **settings)
-        context = tf.distribute.get_replica_context()
-        if context is None:
+        if tf.distribute.get_replica_context() is None:
             return seed
-        number = tf.cast(context.replica_id_in_sync_group, seed.dtype)
-        return seed + tf.stack([number * _SALT, tf.zeros((), seed.dtype)])
+        return seed + tf.stack([tf.cast(_number(), seed.dtype) * _SALT, tf.zeros((), seed.dtype)])
 
     generator.next = own
 
 
-Fetch = Callable[[np.ndarray], tuple[tf.Tensor, tf.Tensor]]
-
-
-def epochs(
-    model: keras.Model, step: Callable, batch_size: int, fetch: Fetch, n: int
-) -> Callable[..., dict[str, tf.Tensor]]:
-    """A function that runs one epoch on the rows (size,) given, or all in order; -> metrics.
+def shared(model: keras.Model, step: Callable) -> Callable:
+    """A function of (x, y, rows) that takes a step on one mini-batch, of which each has its share.
 
     An incomplete mini-batch that cannot be shared out is computed whole by each replica, which
     changes neither the gradient nor what batch normalization sees, and counted by the first alone.
@@ -204,38 +184,24 @@ def epochs(
     Args:
         model: compiled and built within `scope`.
         step: its train_step or test_step.
-        fetch: rows -> the inputs and targets of that mini-batch, on the host.
     """
     strategy, count = _State.strategy, replicas()
-    batch_size = max(count, batch_size // count * count)
 
-    def shared(x: tf.Tensor, y: tf.Tensor) -> None:
-        parts = (tf.reshape(one, (count, -1, *one.shape[1:]))[_number()] for one in (x, y))
-        step(tuple(parts))
-
-    def repeated(x: tf.Tensor, y: tf.Tensor) -> None:
+    def of_replica(x: tf.Tensor, y: tf.Tensor) -> None:
+        if len(x) % count == 0:
+            step(tuple(tf.reshape(one, (count, -1, *one.shape[1:]))[_number()] for one in (x, y)))
+            return
         before = [tf.identity(variable.value) for variable in model.metrics_variables]
         step((x, y))
         counts = tf.equal(_number(), 0)
         for variable, value in zip(model.metrics_variables, before, strict=True):
             variable.assign(tf.where(counts, variable.value, value))
 
-    programs = [
-        tf.function(lambda x, y, one=one: strategy.run(one, args=(x, y)), autograph=False)
-        for one in (shared, repeated)
-    ]
+    @tf.function(autograph=False)
+    def program(x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor) -> None:
+        strategy.run(of_replica, args=(tf.gather(x, rows), tf.gather(y, rows)))
 
-    def run(order: np.ndarray | None = None) -> dict[str, tf.Tensor]:
-        order = np.arange(n) if order is None else order
-        model.reset_metrics()
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            programs[len(rows) % count > 0](*fetch(rows))
-        measured = model.get_metrics_result().items()
-        plain = ((k, v.value if isinstance(v, keras.Variable) else v) for k, v in measured)
-        return {name: tf.convert_to_tensor(value) for name, value in plain}
-
-    return run
+    return program
 
 
 def _number() -> tf.Tensor | int:

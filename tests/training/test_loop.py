@@ -383,7 +383,8 @@ def test_what_it_does_not_know_goes_to_keras(unknown, monkeypatch):
     assert handed == []
 
 
-def test_progress_counts_the_fits_of_a_run():
+def test_progress_counts_the_fits_of_a_run(monkeypatch):
+    monkeypatch.setattr(context, "REPORT_SECONDS", 0.0)
     said = []
     run = context.Context(0, report=said.append, fits=2)
     run.begun = 1
