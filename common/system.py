@@ -1,7 +1,5 @@
 """What every room uses: errors shown to users, files written whole, versions and hardware."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os

@@ -4,8 +4,7 @@
 that is missing, and says nothing; `rendezvous` says within seconds who is missing, or differs.
 """
 
-from __future__ import annotations
-
+import contextlib
 import json
 import os
 import socket
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from common.system import UsageError, versions
 
+TF_CONFIG = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": N}}'
 MAX_TASKS_PER_NODE = 64
 MEETING_SECONDS = 25  # in which all workers of a cluster must have met
 CONNECTION_SECONDS = 2
@@ -36,116 +36,103 @@ def described(environment: Mapping[str, str] = os.environ) -> Cluster | None:
 
     Raises UsageError that names what is wrong.
     """
-    if "TF_CONFIG" in environment:
-        found = _from_tf_config(environment["TF_CONFIG"])
-    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun, not of a batch script
-        found = _from_slurm()
-    else:
-        return None
-    last = len(found.workers) - 1
-    if len(set(found.workers)) <= last:
-        raise UsageError(f"TF_CONFIG: expected each address once, received {found.workers}")
-    if not 0 <= found.index <= last:
-        raise UsageError(f"TF_CONFIG: expected an index from 0 to {last}, received {found.index}")
-    return found if last else None
-
-
-def _from_tf_config(text: str) -> Cluster:
+    expected = f"TF_CONFIG: expected {TF_CONFIG}, each address once"
     try:
-        described = json.loads(text)
-        workers, task = described["cluster"]["worker"], described["task"]
-        if set(described["cluster"]) != {"worker"} or task["type"] != "worker":
-            raise ValueError("workers only")
-        for worker in workers:
-            host, port = _address(worker)
+        if "TF_CONFIG" in environment:
+            config = json.loads(environment["TF_CONFIG"])
+            jobs, kind, index = config["cluster"], config["task"]["type"], config["task"]["index"]
+        elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun, not of a batch script
+            expected = "Slurm: expected the variables of a job step"
+            resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+                port_base=SLURM_PORT,
+                gpus_per_node=MAX_TASKS_PER_NODE,  # else it asks nvidia-smi
+                auto_set_gpu=False,
+            )
+            jobs = resolver.cluster_spec().as_dict()
+            kind, index = resolver.get_task_info()
+        else:
+            return None
+        workers, kinds = jobs["worker"], {*jobs, kind}
+        if kinds != {"worker"}:
+            raise ValueError(f"jobs {sorted(kinds)}")
+        for host, port in map(_address, workers):
             if not host or not 0 < port < 65_536:
-                raise ValueError(worker)
-        return Cluster(tuple(workers), int(task["index"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(
-            'TF_CONFIG: expected {"cluster": {"worker": ["HOST:PORT", ...]}, '
-            f'"task": {{"type": "worker", "index": N}}}}, received {text[:200]}'
-        ) from None
-
-
-def _from_slurm() -> Cluster:
-    try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=SLURM_PORT,
-            gpus_per_node=MAX_TASKS_PER_NODE,  # else it asks nvidia-smi
-            auto_set_gpu=False,
-        )
-        workers = resolver.cluster_spec().as_dict()["worker"]
-        return Cluster(tuple(workers), resolver.get_task_info()[1])
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UsageError(
-            f"Slurm: expected the variables of a job step, received: {error}"
-        ) from None
+                raise ValueError(f"address {host}:{port}")
+        if len(set(workers)) < len(workers) or int(index) not in range(len(workers)):
+            raise ValueError(f"index {index} of workers {workers}")
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
+        raise UsageError(f"{expected}; received: {error!r}") from None
+    return Cluster(tuple(workers), int(index)) if len(workers) > 1 else None
 
 
 def rendezvous(cluster: Cluster) -> None:
-    """Returns once every worker has spoken with every other, and sets `TF_CONFIG` for TensorFlow.
+    """Returns once all workers have reported to worker 0, and sets `TF_CONFIG` for TensorFlow.
 
-    Each listens on its own address, and tells all others who it is. Raises UsageError for those
-    that are silent after MEETING_SECONDS, or have another list of workers or other versions.
+    After at most MEETING_SECONDS worker 0 tells every worker that is there who is missing, or has
+    another list of workers or other versions: all of them raise UsageError.
     """
-    me, address = f"worker {cluster.index}", cluster.workers[cluster.index]
+    address = cluster.workers[cluster.index]
+    mine = {"workers": list(cluster.workers), "versions": versions()}
     try:
         server = socket.create_server(_address(address))
     except OSError as error:
         raise UsageError(
-            f"{me}: expected to listen on {address}, received: {error.strerror}"
+            f"worker {cluster.index}: expected to listen on {address}, received: {error.strerror}"
         ) from None
-    server.settimeout(0.1)
-    mine = {"workers": list(cluster.workers), "versions": versions()}
-    others = {*range(len(cluster.workers))} - {cluster.index}
-    told, heard, reasons = set(), set(), {}
-    until = time.monotonic() + MEETING_SECONDS
     with server:
-        while told & heard < others:
-            for number in sorted(others - told):
-                try:
-                    _tell(cluster.workers[number], {"index": cluster.index, **mine})
-                    told.add(number)
-                    reasons[number] = "no answer"
-                except OSError as error:
-                    reasons[number] = error.strerror or "no answer"
-            theirs = _listen(server)
-            if theirs:
-                number = theirs.pop("index")
-                if theirs != mine:
-                    raise UsageError(
-                        f"{me}: expected worker {number} to have {mine}; received {theirs}"
-                    )
-                heard.add(number)
-            if time.monotonic() > until:
-                silent = [
-                    f"worker {number} ({cluster.workers[number]}): {reasons[number]}"
-                    for number in sorted(others - (told & heard))
-                ]
-                raise UsageError(
-                    f"{me}: expected {len(others) + 1} workers to meet within {MEETING_SECONDS} s, "
-                    f"received: {'; '.join(silent)}"
-                )
+        problem = _report(cluster, mine) if cluster.index else _hear(server, mine)
+    if problem:
+        raise UsageError(problem)
     task = {"type": "worker", "index": cluster.index}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": cluster.workers}, "task": task})
 
 
-def _tell(address: str, message: dict) -> None:
-    with socket.create_connection(_address(address), CONNECTION_SECONDS) as connection:
-        connection.sendall(json.dumps(message).encode())
+def _report(cluster: Cluster, mine: dict) -> str:
+    """What worker 0 answers: what is wrong, if anything is."""
+    until = time.monotonic() + MEETING_SECONDS
+    while True:
+        try:
+            address = _address(cluster.workers[0])
+            with socket.create_connection(address, CONNECTION_SECONDS) as connection:
+                seconds = max(0, until - time.monotonic())
+                connection.settimeout(seconds + CONNECTION_SECONDS)
+                report = {"index": cluster.index, "seconds": seconds, **mine}
+                connection.sendall(f"{json.dumps(report)}\n".encode())
+                return json.loads(connection.makefile().readline())
+        except (OSError, ValueError) as error:
+            if time.monotonic() > until:
+                return (
+                    f"worker {cluster.index}: expected an answer of worker 0 "
+                    f"({cluster.workers[0]}) within {MEETING_SECONDS} s, received: {error}"
+                )
+            time.sleep(0.1)
 
 
-def _listen(server: socket.socket) -> dict | None:
-    """What the next worker says; None if nobody does, or it is no worker."""
-    try:
-        connection, _ = server.accept()
-        connection.settimeout(CONNECTION_SECONDS)
-        with connection:
-            message = json.loads(connection.makefile().read())
-        return {name: message[name] for name in ("index", "workers", "versions")}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _hear(server: socket.socket, mine: dict) -> str:
+    """As worker 0: what is wrong, if anything is; those that have reported are told the same."""
+    workers, until = mine["workers"], time.monotonic() + MEETING_SECONDS
+    missing, reports = {*range(1, len(workers))}, {}
+    server.settimeout(0.1)
+    while missing and time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # nobody, or a stranger
+            connection, _ = server.accept()
+            connection.settimeout(CONNECTION_SECONDS)
+            theirs = json.loads(connection.makefile().readline())
+            reports[theirs["index"]] = {name: theirs[name] for name in mine}, connection
+            until = min(until, time.monotonic() + theirs["seconds"])  # as long as all wait
+            missing -= reports.keys()
+    problems = [f"no worker {index} ({workers[index]})" for index in sorted(missing)]
+    for index, (theirs, _) in reports.items():
+        if theirs != mine:
+            problems.append(f"worker {index} with {theirs} instead of {mine}")
+    problem = "; ".join(problems)
+    if problem:
+        expected = f"expected {len(workers)} workers to meet within {MEETING_SECONDS} s"
+        problem = f"{expected}, received: {problem}"
+    for _, connection in reports.values():
+        with contextlib.suppress(OSError), connection:
+            connection.sendall(f"{json.dumps(problem)}\n".encode())
+    return problem
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -4,8 +4,6 @@
 and a callback that learns of progress. Outside of it a recipe is plain Keras.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import io

@@ -5,8 +5,6 @@ normalization sees all of it. Keras 3's own `fit` does not work with several wor
 (keras-team/keras#20585); here its `train_step` runs within `strategy.run`, which does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import zlib
@@ -28,7 +26,7 @@ class _State:
     """What `start` settled for this process."""
 
     devices: str | None = None
-    cluster: cluster.Cluster | None = None
+    cluster: "cluster.Cluster | None" = None  # in quotes: here the name is the attribute
     strategy: tf.distribute.Strategy | None = None
 
 
@@ -57,7 +55,7 @@ def start(devices: str) -> None:
     kind, numbers = check(devices)
     gpus = [] if kind == "cpu" else tf.config.list_physical_devices("GPU")
     if kind == "gpu":
-        if not gpus or max(numbers, default=0) >= len(gpus):
+        if max(numbers, default=0) >= len(gpus):
             raise UsageError(f"--devices: expected {devices}, received {len(gpus)} GPUs")
         gpus = [gpus[number] for number in numbers] or gpus
     logical = numbers[0] if kind == "cpu" and numbers else 1
@@ -81,7 +79,7 @@ def start(devices: str) -> None:
         _State.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         least([1])  # the first collective operation, while all workers are known to be there
     elif len(gpus) > 1:
-        _State.strategy = tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(len(gpus))])
+        _State.strategy = tf.distribute.MirroredStrategy()  # on all that are visible
     elif logical > 1:
         add = tf.distribute.ReductionToOneDevice()
         names = [f"CPU:{i}" for i in range(logical)]
@@ -110,9 +108,8 @@ def has_workers() -> bool:
 
 def describe() -> str:
     """The devices in words."""
-    if _State.cluster:
-        return f"{len(_State.cluster.workers)} workers, {replicas()} replicas"
-    return f"{replicas()} replica{'s' * (replicas() > 1)}"
+    workers = f"{len(_State.cluster.workers)} workers, " if _State.cluster else ""
+    return f"{workers}{replicas()} replica{'s' * (replicas() > 1)}"
 
 
 def agree(about: str, described: str) -> None:
@@ -135,11 +132,10 @@ def least(values: Sequence[int]) -> list[int]:
         return list(values)
     strategy, mine = _State.strategy, tf.constant([values], tf.int32)
 
-    @tf.function(autograph=False)
-    def gathered() -> tf.Tensor:
+    def gather() -> tf.Tensor:
         return strategy.gather(strategy.run(lambda: tf.identity(mine)), axis=0)
 
-    return gathered().numpy().min(axis=0).tolist()
+    return tf.function(gather, autograph=False)().numpy().min(axis=0).tolist()
 
 
 def prepare(model: keras.Model, batch_size: int) -> None:
@@ -176,7 +172,7 @@ def _draw_by_replica(generator: keras.random.SeedGenerator) -> None:
 
 
 def shared(model: keras.Model, step: Callable) -> Callable:
-    """A function of (x, y, rows) that takes a step on one mini-batch, of which each has its share.
+    """A function of (x, y) that takes a step on a mini-batch, of which each replica has its share.
 
     An incomplete mini-batch that cannot be shared out is computed whole by each replica, which
     changes neither the gradient nor what batch normalization sees, and counted by the first alone.
@@ -185,10 +181,10 @@ def shared(model: keras.Model, step: Callable) -> Callable:
         model: compiled and built within `scope`.
         step: its train_step or test_step.
     """
-    strategy, count = _State.strategy, replicas()
+    strategy, count = _State.strategy or tf.distribute.get_strategy(), replicas()
 
     def of_replica(x: tf.Tensor, y: tf.Tensor) -> None:
-        if len(x) % count == 0:
+        if x.shape[0] % count == 0:
             step(tuple(tf.reshape(one, (count, -1, *one.shape[1:]))[_number()] for one in (x, y)))
             return
         before = [tf.identity(variable.value) for variable in model.metrics_variables]
@@ -197,11 +193,7 @@ def shared(model: keras.Model, step: Callable) -> Callable:
         for variable, value in zip(model.metrics_variables, before, strict=True):
             variable.assign(tf.where(counts, variable.value, value))
 
-    @tf.function(autograph=False)
-    def program(x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor) -> None:
-        strategy.run(of_replica, args=(tf.gather(x, rows), tf.gather(y, rows)))
-
-    return program
+    return tf.function(lambda x, y: strategy.run(of_replica, args=(x, y)), autograph=False)
 
 
 def _number() -> tf.Tensor | int:

@@ -5,18 +5,14 @@ arithmetic. Here the data rest on the device, and one `tf.while_loop` gathers ea
 runs Keras's own `train_step` on it. Optimizers, losses, metrics, callbacks and `History` are
 Keras's own, and the numbers are those of `model.fit` on mini-batches in the same order.
 
-Arrays mapped from a file (`numpy.memmap`) may be larger than the memory: they are read in chunks,
-the next one while the last is trained on. Several replicas (`common.training.distribution`) share
-each mini-batch, step by step.
+Arrays mapped from a file (`numpy.memmap`) may be larger than the memory: each mini-batch is read as
+it is needed. Several replicas (`common.training.distribution`) share it.
 """
-
-from __future__ import annotations
 
 import functools
 import random
 import warnings
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -29,7 +25,6 @@ from common.training import context, distribution, resume
 # Evaluated at once: few enough that a dense layer's inputs stay in the processor's cache, and that
 # the responses to large images fit into memory.
 EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
-CHUNK_BYTES = 2**27  # of a mapped array in memory at once; two such chunks are
 BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
 Epoch = Callable[[np.ndarray], dict[str, float]]  # trains or evaluates on rows (size,)
@@ -96,20 +91,15 @@ def fit(
     for callback in own:
         if isinstance(callback, Evaluate):
             callback.evaluate = _evaluation(model, callback.x, callback.y)
-
+    steps = steps_per_epoch or -(-len(x) // batch_size)
+    params = {"verbose": verbose, "epochs": epochs, "steps": steps}
     callback_list = keras.callbacks.CallbackList(
-        own,
-        add_history=True,
-        add_progbar=verbose != 0,
-        verbose=verbose,
-        model=model,
-        epochs=epochs,
-        steps=steps_per_epoch or -(-len(x) // batch_size),
+        own, add_history=True, add_progbar=verbose != 0, model=model, **params
     )
     model.stop_training = False
     run = inside or context.Context(seed=random.randrange(2**31))
     run.begun += 1
-    details = epochs, batch_size, steps_per_epoch, shuffle, initial_epoch, run.seed
+    details = epochs, batch_size, steps, shuffle, initial_epoch, run.seed
     checkpoints = resume.Checkpoints(run.folder, model, callback_list.callbacks, arrays, details)
     callback_list.on_train_begin()
     logs: dict[str, float] = {}
@@ -118,7 +108,7 @@ def fit(
             break
         callback_list.on_epoch_begin(epoch)
         callback_list.on_train_batch_begin(0)
-        rows = _rows_of_epoch(run.seed, epoch, len(x), batch_size, steps_per_epoch, shuffle)
+        rows = _rows_of_epoch(run.seed, epoch, len(x), batch_size, steps, shuffle)
         logs = train(rows)
         callback_list.on_train_batch_end(-(-len(rows) // batch_size) - 1, logs)
         if validate and (epoch + 1) % validation_freq == 0:
@@ -163,22 +153,20 @@ def _has_batch_methods(callback: Any) -> bool:
 
 
 def _rows_of_epoch(
-    seed: int, epoch: int, n: int, batch_size: int, steps: int | None, shuffle: bool
+    seed: int, epoch: int, n: int, batch_size: int, steps: int, shuffle: bool
 ) -> np.ndarray:
     """Which examples an epoch sees, in which order, (size,) int32.
 
     An epoch goes on where the one before ended, and is cut short where the data end inside it.
     """
     in_all = -(-n // batch_size)  # steps through the data
-    asked = steps or in_all
-    steps = min(asked, in_all)
     number, place = divmod(epoch, -(-in_all // steps))
     rows = order(seed, number, n) if shuffle else np.arange(n, dtype=np.int32)
     rows = rows[place * steps * batch_size :][: steps * batch_size]
-    if -(-len(rows) // batch_size) < asked:
+    if len(rows) <= (steps - 1) * batch_size:
         warnings.warn(
             "Your input ran out of data; interrupting training: expected steps_per_epoch to divide "
-            f"the {in_all} steps through the data, received {asked}",
+            f"the {in_all} steps through the data, received {steps}",
             stacklevel=3,
         )
     return rows
@@ -194,79 +182,59 @@ def _evaluation(model: keras.Model, x: np.ndarray, y: np.ndarray) -> Callable[[]
 def _epochs(
     model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
 ) -> Epoch:
-    """A function that takes `step` on every mini-batch of the rows given, in their order.
-
-    Arrays in memory rest on the device, and an epoch is one program. An array that is mapped from
-    a file is read in chunks; of what replicas share, each mini-batch is a chunk.
-    """
+    """A function that takes `step` on every mini-batch of the rows given, in their order."""
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
     model._symbolic_build(data_batch=(x[:1], y[:1]))  # `tf.while_loop` cannot create variables
-    steps = functools.partial(_take_steps, step, batch_size)
-    compiled = functools.partial(tf.function, jit_compile=compiles_with_xla(model), autograph=False)
-    if (replicas := distribution.replicas()) > 1:
-        length = -(-batch_size // replicas) * replicas
-        return _by_chunks(model, distribution.shared(model, step), length, x, y)
-    if isinstance(x, np.memmap):
-        length = batch_size * max(1, CHUNK_BYTES // (batch_size * x[:1].nbytes))
-        return _by_chunks(model, compiled(steps), length, x, y)
+    in_memory = distribution.replicas() == 1 and not isinstance(x, np.memmap)
+    run = (_whole if in_memory else _step_by_step)(model, step, batch_size, x, y)
+    return lambda rows: {name: float(value) for name, value in run(rows).items()}
 
-    @compiled
+
+def _whole(
+    model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
+) -> Callable[[np.ndarray], dict[str, tf.Tensor]]:
+    """`_epochs` where an epoch is one program, on arrays that rest on the device."""
+
     def program(x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        def batch(start: tf.Tensor | int, size: int) -> list[tf.Tensor]:
+            chosen = tf.slice(rows, [start], [size])  # of a static length, which XLA needs
+            step((tf.gather(x, chosen), tf.gather(y, chosen)))
+            return [start + size]
+
         model.reset_metrics()
-        steps(x, y, rows)
+        rest = rows.shape[0] % batch_size
+        end = rows.shape[0] - rest
+        if end:
+            # Gradients flow within a step, never through the loop, so nothing needs to be kept.
+            tf.while_loop(lambda at: at < end, lambda at: batch(at, batch_size), [tf.constant(0)])
+        if rest:
+            batch(end, rest)
         return model.get_metrics_result()
 
+    compiled = tf.function(program, jit_compile=compiles_with_xla(model), autograph=False)
     on_device = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
 
     @functools.cache
     def traced(n: int) -> Callable:
-        """The program for n rows; calling `program` itself takes 0.2 ms longer."""
-        return program.get_concrete_function(*on_device, tf.TensorSpec([n], tf.int32))
+        """The program for n rows; calling `compiled` itself takes 0.2 ms longer."""
+        return compiled.get_concrete_function(*on_device, tf.TensorSpec([n], tf.int32))
 
-    return lambda rows: _numbers(traced(len(rows))(*on_device, tf.constant(rows)))
-
-
-def _take_steps(step: Callable, batch_size: int, x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor):
-    """In a compiled program: a step on each mini-batch of the rows."""
-
-    def batch(start: tf.Tensor | int, size: int) -> None:
-        chosen = tf.slice(rows, [start], [size])  # of a static length, which XLA needs
-        step((tf.gather(x, chosen), tf.gather(y, chosen)))
-
-    def body(i: tf.Tensor) -> list[tf.Tensor]:
-        batch(i * batch_size, batch_size)
-        return [i + 1]
-
-    full, rest = divmod(rows.shape[0], batch_size)
-    if full:
-        # Gradients flow within a step, never through the loop, so nothing needs to be kept.
-        tf.while_loop(lambda i: i < full, body, [tf.constant(0)])
-    if rest:
-        batch(full * batch_size, rest)
+    return lambda rows: traced(len(rows))(*on_device, tf.constant(rows))
 
 
-def _by_chunks(
-    model: keras.Model, program: Callable, length: int, x: np.ndarray, y: np.ndarray
-) -> Epoch:
-    """A function that runs `program(x, y, rows)` on chunks, and reads the next one meanwhile."""
+def _step_by_step(
+    model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
+) -> Callable[[np.ndarray], dict[str, Any]]:
+    """`_epochs` where each mini-batch is read when its step comes, and replicas share it."""
+    program, replicas = distribution.shared(model, step), distribution.replicas()
+    batch_size = -(-batch_size // replicas) * replicas
 
-    def read(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        forwards, where = np.unique(rows, return_inverse=True)  # as a disk is read
-        return x[forwards], y[forwards], where.astype(np.int32)
-
-    def run(rows: np.ndarray) -> dict[str, float]:
+    def run(rows: np.ndarray) -> dict[str, Any]:
         model.reset_metrics()
-        with ThreadPoolExecutor(1) as reader:
-            waiting = reader.submit(read, rows[:length])
-            for start in range(0, len(rows), length):
-                chunk = waiting.result()
-                waiting = reader.submit(read, rows[start + length :][:length])
-                program(*chunk)
-        return _numbers(model.get_metrics_result())
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            program(tf.constant(x[batch]), tf.constant(y[batch]))
+        return model.get_metrics_result()
 
     return run
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}

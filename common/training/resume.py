@@ -4,8 +4,6 @@ A state is the values of variables (weights, the optimizer's, seed generators) a
 callbacks remember. It is pickled behind its SHA-256, and written whole: a damaged file is detected.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import pickle
@@ -28,30 +26,22 @@ SET_ANEW = {"_model", "params", "min_delta"}  # attributes of callbacks: Keras t
 SAVE_SECONDS = 5.0  # least time between two checkpoints
 SAVE_SHARE = 0.04  # largest share of the time spent on checkpoints
 EXAMPLES_HASHED = 100  # of a memory-mapped array, to tell it from others
-PLAIN = types.NoneType, bool, int, float, str, bytes, np.generic, np.dtype
+PLAIN = types.NoneType, bool, int, float, str, bytes, np.generic, np.ndarray, np.dtype
 
 
 class Checkpoints:
-    """The checkpoints of one `fit`.
+    """The checkpoints of one `fit` in a folder; without one it does nothing.
 
     Args:
-        folder: where the state is kept; None: nowhere.
         model: compiled and built.
         callbacks: whose state is kept if they name it (`remembers`) or have plain attributes only,
             as those of Keras have; else nothing is kept, and a training that is killed begins anew.
-        about: what tells one training from another, besides its model, callbacks and arrays.
+        about: the arrays and whatever else makes it another training, as for `fingerprint`.
     """
 
-    def __init__(
-        self,
-        folder: Path | None,
-        model: keras.Model,
-        callbacks: Sequence[keras.callbacks.Callback],
-        arrays: Sequence[np.ndarray],
-        about: Any,
-    ):
+    def __init__(self, folder: Path | None, model: keras.Model, callbacks: Sequence, *about: Any):
         self.model, self.callbacks, self.variables = model, callbacks, lasting(model)
-        self.file = folder and folder / f"{fingerprint(model, callbacks, arrays, about)}.state"
+        self.file = folder and folder / f"{fingerprint(model, callbacks, *about)}.state"
         self.next = time.monotonic() + SAVE_SECONDS
 
     def restore(self) -> int:
@@ -89,8 +79,8 @@ class Checkpoints:
 def lasting(model: keras.Model) -> list[keras.Variable]:
     """Weights, seed generators and the optimizer's variables; metrics begin anew every epoch."""
     passing = {id(variable) for variable in model.metrics_variables}
-    every = {id(one): one for one in (*model.variables, *model.optimizer.variables)}
-    return [variable for key, variable in every.items() if key not in passing]
+    every = (*model.variables, *model.optimizer.variables)
+    return [variable for variable in every if id(variable) not in passing]
 
 
 def fingerprint(
@@ -100,16 +90,15 @@ def fingerprint(
 
     The same program run again finds its own checkpoint, and another one finds nothing.
     """
-    hashed = (one[:EXAMPLES_HASHED] if isinstance(one, np.memmap) else one for one in arrays)
     about = [
         details,
-        [(one.shape, str(one.dtype)) for one in arrays],
-        [zlib.crc32(np.ascontiguousarray(one)) for one in hashed],
-        [zlib.crc32(variable.numpy().tobytes()) for variable in lasting(model)],
         model.optimizer.get_config() | {"name": None},  # Keras numbers names within a process
         [type(one).__name__ for one in (*callbacks, *model.layers)],
         getattr(model.loss, "name", None) or getattr(model.loss, "__name__", str(model.loss)),
     ]
+    for array in (*arrays, *(variable.numpy() for variable in lasting(model))):
+        hashed = array[:EXAMPLES_HASHED] if isinstance(array, np.memmap) else array
+        about.append((array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(hashed))))
     return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:16]
 
 
@@ -154,10 +143,8 @@ def _is_mere_function(value: Any) -> bool:
 
 def _is_plain(value: Any) -> bool:
     """Whether it consists of numbers, text, arrays and containers only."""
-    if isinstance(value, np.ndarray):
-        return not value.dtype.hasobject
     if type(value) is dict:
-        value = [*value.keys(), *value.values()]
+        value = list(value.items())
     if type(value) in (list, tuple, set):
         return all(map(_is_plain, value))
-    return isinstance(value, PLAIN)
+    return isinstance(value, PLAIN) and not getattr(value, "dtype", np.dtype(int)).hasobject

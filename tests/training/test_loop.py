@@ -419,7 +419,6 @@ def test_an_array_mapped_from_a_file_trains_and_evaluates_like_one_in_memory(
     images = RNG.integers(0, 256, (50, 6), dtype=np.uint8)
     np.save(tmp_path / "x.npy", images)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    monkeypatch.setattr(loop, "CHUNK_BYTES", 15 * 6)  # several chunks, the last one shorter
     monkeypatch.setattr(loop, "EVALUATION_BYTES", 8 * 6)
     settings = {"x": images, "batch_size": batch_size, "validation_data": (images, Y)}
     plain, streamed = build(), build()
