@@ -17,7 +17,7 @@ import tensorflow as tf
 from common.system import UsageError, versions
 
 TF_CONFIG = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": N}}'
-MAX_TASKS_PER_NODE = 64
+MAX_TASKS_PER_NODE = 64  # without a number Slurm's resolver would ask nvidia-smi
 MEETING_SECONDS = 25  # in which all workers of a cluster must have met
 CONNECTION_SECONDS = 2
 SLURM_PORT = 8888
@@ -44,9 +44,7 @@ def described(environment: Mapping[str, str] = os.environ) -> Cluster | None:
         elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun, not of a batch script
             expected = "Slurm: expected the variables of a job step"
             resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-                port_base=SLURM_PORT,
-                gpus_per_node=MAX_TASKS_PER_NODE,  # else it asks nvidia-smi
-                auto_set_gpu=False,
+                port_base=SLURM_PORT, gpus_per_node=MAX_TASKS_PER_NODE, auto_set_gpu=False
             )
             jobs = resolver.cluster_spec().as_dict()
             kind, index = resolver.get_task_info()
@@ -76,9 +74,8 @@ def rendezvous(cluster: Cluster) -> None:
     try:
         server = socket.create_server(_address(address))
     except OSError as error:
-        raise UsageError(
-            f"worker {cluster.index}: expected to listen on {address}, received: {error.strerror}"
-        ) from None
+        expected = f"worker {cluster.index}: expected to listen on {address}"
+        raise UsageError(f"{expected}, received: {error.strerror}") from None
     with server:
         problem = _report(cluster, mine) if cluster.index else _hear(server, mine)
     if problem:
@@ -89,11 +86,10 @@ def rendezvous(cluster: Cluster) -> None:
 
 def _report(cluster: Cluster, mine: dict) -> str:
     """What worker 0 answers: what is wrong, if anything is."""
-    until = time.monotonic() + MEETING_SECONDS
+    first, until = cluster.workers[0], time.monotonic() + MEETING_SECONDS
     while True:
         try:
-            address = _address(cluster.workers[0])
-            with socket.create_connection(address, CONNECTION_SECONDS) as connection:
+            with socket.create_connection(_address(first), CONNECTION_SECONDS) as connection:
                 seconds = max(0, until - time.monotonic())
                 connection.settimeout(seconds + CONNECTION_SECONDS)
                 report = {"index": cluster.index, "seconds": seconds, **mine}
@@ -101,10 +97,8 @@ def _report(cluster: Cluster, mine: dict) -> str:
                 return json.loads(connection.makefile().readline())
         except (OSError, ValueError) as error:
             if time.monotonic() > until:
-                return (
-                    f"worker {cluster.index}: expected an answer of worker 0 "
-                    f"({cluster.workers[0]}) within {MEETING_SECONDS} s, received: {error}"
-                )
+                expected = f"an answer of worker 0 ({first}) within {MEETING_SECONDS} s"
+                return f"worker {cluster.index}: expected {expected}, received: {error}"
             time.sleep(0.1)
 
 
@@ -125,10 +119,8 @@ def _hear(server: socket.socket, mine: dict) -> str:
     for index, (theirs, _) in reports.items():
         if theirs != mine:
             problems.append(f"worker {index} with {theirs} instead of {mine}")
-    problem = "; ".join(problems)
-    if problem:
-        expected = f"expected {len(workers)} workers to meet within {MEETING_SECONDS} s"
-        problem = f"{expected}, received: {problem}"
+    expected = f"expected {len(workers)} workers to meet within {MEETING_SECONDS} s"
+    problem = f"{expected}, received: {'; '.join(problems)}" if problems else ""
     for _, connection in reports.values():
         with contextlib.suppress(OSError), connection:
             connection.sendall(f"{json.dumps(problem)}\n".encode())

@@ -6,7 +6,6 @@ and a callback that learns of progress. Outside of it a recipe is plain Keras.
 
 import contextlib
 import fcntl
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -16,12 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from common.system import write_whole
-from common.training import distribution
+from common.training import distribution, resume
 
 REPORT_SECONDS = 0.2  # between two reports of progress: some epochs last a millisecond
-
-Report = Callable[[float], None]  # takes the share done, in [0, 1]
 
 
 @dataclass
@@ -31,7 +27,7 @@ class Context:
     seed: int  # orders the examples
     folder: Path | None = None  # of checkpoints; None: a training that is killed begins anew
     shared: Path | None = None  # of what the arms of this seed share; None: each makes its own
-    report: Report = lambda share: None
+    report: Callable[[float], None] = lambda share: None  # takes the share done, in [0, 1]
     fits: int = 1  # expected calls of `fit`, to turn the progress of one into that of the run
     begun: int = field(default=0, init=False)  # calls of `fit` so far
     reported: float = field(default=0.0, init=False)  # seconds, on the clock of the last report
@@ -72,18 +68,14 @@ def once(name: str, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray
     if run is None or run.shared is None:
         return list(make())
     run.shared.mkdir(parents=True, exist_ok=True)
-    file = run.shared / f"{name.replace(' ', '-').replace('/', '-')}.{run.seed}.npz"
+    file = run.shared / f"{name.replace(' ', '-').replace('/', '-')}.{run.seed}.state"
     with file.with_suffix(".lock").open("w") as lock:
         if not distribution.has_workers():  # who make it together, and must not wait for each other
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if distribution.least([int(file.exists())]) == [1]:
-            with np.load(file, allow_pickle=False) as stored:
-                arrays = list(stored.values())
-        else:
+        arrays = resume.read(file)
+        if distribution.least([int(arrays is not None)]) == [0]:
             arrays = list(make())
             if distribution.is_chief():
-                stream = io.BytesIO()
-                np.savez(stream, *arrays)
-                write_whole(file, stream.getvalue())
+                resume.write(file, arrays)
     keras.utils.set_random_seed(run.seed)  # an arm that made them goes on as one that did not
     return arrays

@@ -5,10 +5,10 @@ normalization sees all of it. Keras 3's own `fit` does not work with several wor
 (keras-team/keras#20585); here its `train_step` runs within `strategy.run`, which does.
 """
 
-import contextlib
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ class _State:
 
     devices: str | None = None
     cluster: "cluster.Cluster | None" = None  # in quotes: here the name is the attribute
-    strategy: tf.distribute.Strategy | None = None
+    strategy: tf.distribute.Strategy = tf.distribute.get_strategy()  # of one device
 
 
 def check(devices: str) -> tuple[str, list[int]]:
@@ -69,10 +69,8 @@ def start(devices: str) -> None:
             tf.config.set_logical_device_configuration(cpu, each)
     except RuntimeError:
         if devices != "auto":  # which is what a notebook that already uses TensorFlow has
-            raise UsageError(
-                f"--devices: expected {devices} before TensorFlow's first operation, "
-                "received it after"
-            ) from None
+            expected = f"--devices: expected {devices} before TensorFlow's first operation"
+            raise UsageError(f"{expected}, received it after") from None
     _State.devices, _State.cluster = devices, cluster.described()
     if _State.cluster:
         cluster.rendezvous(_State.cluster)
@@ -86,14 +84,14 @@ def start(devices: str) -> None:
         _State.strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=add)
 
 
-def scope() -> contextlib.AbstractContextManager:
+def scope() -> AbstractContextManager:
     """A context in which variables are created on all replicas."""
-    return _State.strategy.scope() if _State.strategy else contextlib.nullcontext()
+    return _State.strategy.scope()
 
 
 def replicas() -> int:
     """Number of replicas that share a mini-batch."""
-    return _State.strategy.num_replicas_in_sync if _State.strategy else 1
+    return _State.strategy.num_replicas_in_sync
 
 
 def is_chief() -> bool:
@@ -115,10 +113,8 @@ def describe() -> str:
 def agree(about: str, described: str) -> None:
     """Raises UsageError on all workers if what they are about to do differs, as by a version."""
     if not alike(zlib.crc32(described.encode()) >> 1):  # fits into 32 bits with a sign
-        raise UsageError(
-            f"{about}: expected the same on all workers, "
-            f"received {described} on worker {_State.cluster.index}"
-        )
+        received = f"received {described} on worker {_State.cluster.index}"
+        raise UsageError(f"{about}: expected the same on all workers, {received}")
 
 
 def alike(value: int) -> bool:
@@ -131,11 +127,8 @@ def least(values: Sequence[int]) -> list[int]:
     if _State.cluster is None or not values:
         return list(values)
     strategy, mine = _State.strategy, tf.constant([values], tf.int32)
-
-    def gather() -> tf.Tensor:
-        return strategy.gather(strategy.run(lambda: tf.identity(mine)), axis=0)
-
-    return tf.function(gather, autograph=False)().numpy().min(axis=0).tolist()
+    gather = tf.function(lambda: strategy.gather(strategy.run(lambda: tf.identity(mine)), axis=0))
+    return gather().numpy().min(axis=0).tolist()
 
 
 def prepare(model: keras.Model, batch_size: int) -> None:
@@ -147,10 +140,8 @@ def prepare(model: keras.Model, batch_size: int) -> None:
         return
     if batch_size % count:
         near = sorted({max(count, batch_size // count * count), -(-batch_size // count) * count})
-        raise UsageError(
-            f"--batch-size: expected a multiple of the {count} replicas, as "
-            f"{' or '.join(map(str, near))}, received {batch_size}"
-        )
+        expected = f"a multiple of the {count} replicas, as {' or '.join(map(str, near))}"
+        raise UsageError(f"--batch-size: expected {expected}, received {batch_size}")
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
@@ -171,19 +162,15 @@ def _draw_by_replica(generator: keras.random.SeedGenerator) -> None:
     generator.next = own
 
 
-def shared(model: keras.Model, step: Callable) -> Callable:
-    """A function of (x, y) that takes a step on a mini-batch, of which each replica has its share.
+def shared(model: keras.Model, step: Callable, xla: bool) -> Callable:
+    """A function of (x, y) that takes the model's step on a mini-batch; each replica has a share.
 
     An incomplete mini-batch that cannot be shared out is computed whole by each replica, which
     changes neither the gradient nor what batch normalization sees, and counted by the first alone.
-
-    Args:
-        model: compiled and built within `scope`.
-        step: its train_step or test_step.
     """
-    strategy, count = _State.strategy or tf.distribute.get_strategy(), replicas()
+    strategy, count = _State.strategy, replicas()
 
-    def of_replica(x: tf.Tensor, y: tf.Tensor) -> None:
+    def on_one(x: tf.Tensor, y: tf.Tensor) -> None:
         if x.shape[0] % count == 0:
             step(tuple(tf.reshape(one, (count, -1, *one.shape[1:]))[_number()] for one in (x, y)))
             return
@@ -193,7 +180,7 @@ def shared(model: keras.Model, step: Callable) -> Callable:
         for variable, value in zip(model.metrics_variables, before, strict=True):
             variable.assign(tf.where(counts, variable.value, value))
 
-    return tf.function(lambda x, y: strategy.run(of_replica, args=(x, y)), autograph=False)
+    return tf.function(lambda *batch: strategy.run(on_one, batch), jit_compile=xla, autograph=False)
 
 
 def _number() -> tf.Tensor | int:

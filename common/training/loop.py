@@ -27,8 +27,6 @@ from common.training import context, distribution, resume
 EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
 BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
-Epoch = Callable[[np.ndarray], dict[str, float]]  # trains or evaluates on rows (size,)
-
 
 def fit(
     model: keras.Model,
@@ -56,8 +54,6 @@ def fit(
 
     Within `context.running` the seed of the order, progress and checkpoints come from there, and
     nothing is printed. Outside, the order is drawn as `keras.utils.set_random_seed` decides.
-
-    Returns Keras's History.
 
     Raises ValueError for lengths that disagree or a count below one, UsageError for a mini-batch
     that the replicas cannot share out.
@@ -164,11 +160,8 @@ def _rows_of_epoch(
     rows = order(seed, number, n) if shuffle else np.arange(n, dtype=np.int32)
     rows = rows[place * steps * batch_size :][: steps * batch_size]
     if len(rows) <= (steps - 1) * batch_size:
-        warnings.warn(
-            "Your input ran out of data; interrupting training: expected steps_per_epoch to divide "
-            f"the {in_all} steps through the data, received {steps}",
-            stacklevel=3,
-        )
+        expected = f"expected steps_per_epoch to divide the {in_all} steps through the data"
+        warnings.warn(f"Your input ran out of data; {expected}, received {steps}", stacklevel=3)
     return rows
 
 
@@ -181,20 +174,36 @@ def _evaluation(model: keras.Model, x: np.ndarray, y: np.ndarray) -> Callable[[]
 
 def _epochs(
     model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
-) -> Epoch:
-    """A function that takes `step` on every mini-batch of the rows given, in their order."""
+) -> Callable[[np.ndarray], dict[str, float]]:
+    """A function that takes `step` on every mini-batch of the rows given, and returns the metrics.
+
+    An epoch is one program, unless mini-batches are read from a file, or shared by replicas.
+    """
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
     model._symbolic_build(data_batch=(x[:1], y[:1]))  # `tf.while_loop` cannot create variables
-    in_memory = distribution.replicas() == 1 and not isinstance(x, np.memmap)
-    run = (_whole if in_memory else _step_by_step)(model, step, batch_size, x, y)
-    return lambda rows: {name: float(value) for name, value in run(rows).items()}
+    if (replicas := distribution.replicas()) == 1 and not isinstance(x, np.memmap):
+        run = _program(model, step, batch_size, x, y)
+    else:
+        take_step = distribution.shared(model, step, replicas == 1 and compiles_with_xla(model))
+        size = -(-batch_size // replicas) * replicas
+
+        def run(rows: np.ndarray) -> dict[str, Any]:
+            model.reset_metrics()
+            for start in range(0, len(rows), size):
+                batch = rows[start : start + size]
+                take_step(tf.constant(x[batch]), tf.constant(y[batch]))
+            return model.get_metrics_result()
+
+    return lambda rows: {
+        name: float(tf.convert_to_tensor(value)) for name, value in run(rows).items()
+    }
 
 
-def _whole(
+def _program(
     model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
 ) -> Callable[[np.ndarray], dict[str, tf.Tensor]]:
-    """`_epochs` where an epoch is one program, on arrays that rest on the device."""
+    """An epoch as one program, on arrays that rest on the device."""
 
     def program(x: tf.Tensor, y: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         def batch(start: tf.Tensor | int, size: int) -> list[tf.Tensor]:
@@ -221,20 +230,3 @@ def _whole(
         return compiled.get_concrete_function(*on_device, tf.TensorSpec([n], tf.int32))
 
     return lambda rows: traced(len(rows))(*on_device, tf.constant(rows))
-
-
-def _step_by_step(
-    model: keras.Model, step: Callable, batch_size: int, x: np.ndarray, y: np.ndarray
-) -> Callable[[np.ndarray], dict[str, Any]]:
-    """`_epochs` where each mini-batch is read when its step comes, and replicas share it."""
-    program, replicas = distribution.shared(model, step), distribution.replicas()
-    batch_size = -(-batch_size // replicas) * replicas
-
-    def run(rows: np.ndarray) -> dict[str, Any]:
-        model.reset_metrics()
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            program(tf.constant(x[batch]), tf.constant(y[batch]))
-        return model.get_metrics_result()
-
-    return run
