@@ -4,9 +4,6 @@
 arithmetic. Here the data rest on the device, and one `tf.while_loop` gathers each mini-batch and
 runs Keras's own `train_step` on it. Optimizers, losses, metrics, callbacks and `History` are
 Keras's own, and the numbers are those of `model.fit` on mini-batches in the same order.
-
-Arrays mapped from a file (`numpy.memmap`) may be larger than the memory: each mini-batch is read as
-it is needed. Several replicas (`common.training.distribution`) share it.
 """
 
 import functools
@@ -177,7 +174,8 @@ def _epochs(
 ) -> Callable[[np.ndarray], dict[str, float]]:
     """A function that takes `step` on every mini-batch of the rows given, and returns the metrics.
 
-    An epoch is one program, unless mini-batches are read from a file, or shared by replicas.
+    An epoch is one program, unless each mini-batch is read from a file, which may be larger than
+    the memory (`numpy.memmap`), or shared by replicas (`common.training.distribution`).
     """
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
@@ -195,9 +193,7 @@ def _epochs(
                 take_step(tf.constant(x[batch]), tf.constant(y[batch]))
             return model.get_metrics_result()
 
-    return lambda rows: {
-        name: float(tf.convert_to_tensor(value)) for name, value in run(rows).items()
-    }
+    return lambda rows: {k: float(tf.convert_to_tensor(v)) for k, v in run(rows).items()}
 
 
 def _program(

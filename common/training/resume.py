@@ -32,17 +32,32 @@ PLAIN = types.NoneType, bool, int, float, str, bytes, np.generic, np.ndarray, np
 class Checkpoints:
     """The checkpoints of one `fit` in a folder; without one it does nothing.
 
-    Args:
-        model: compiled and built.
-        callbacks: whose state is kept if they name it (`remembers`) or have plain attributes only,
-            as those of Keras have; else nothing is kept, and a training that is killed begins anew.
-        about: the arrays and whatever else makes it another training, as for `fingerprint`.
+    The state of callbacks is kept if they name it (`remembers`) or have plain attributes only, as
+    those of Keras have; else nothing is kept, and a training that is killed begins anew. `about`
+    tells this training from others in the folder: arrays and details, as for `fingerprint`.
     """
 
     def __init__(self, folder: Path | None, model: keras.Model, callbacks: Sequence, *about: Any):
         self.model, self.callbacks, self.variables = model, callbacks, lasting(model)
-        self.file = folder and folder / f"{fingerprint(model, callbacks, *about)}.state"
+        self.file = folder and folder / f"{self.fingerprint(*about)}.state"
         self.next = time.monotonic() + SAVE_SECONDS
+
+    def fingerprint(self, arrays: Sequence[np.ndarray], details: Any) -> str:
+        """What the training begins with, in 16 hexadecimal digits.
+
+        The same program run again finds its own checkpoint, and another one finds nothing.
+        """
+        loss = self.model.loss
+        about = [
+            details,
+            self.model.optimizer.get_config() | {"name": None},  # Keras numbers names in a process
+            [type(one).__name__ for one in (*self.callbacks, *self.model.layers)],
+            getattr(loss, "name", None) or getattr(loss, "__name__", str(loss)),
+        ]
+        for array in (*arrays, *(variable.numpy() for variable in self.variables)):
+            hashed = array[:EXAMPLES_HASHED] if isinstance(array, np.memmap) else array
+            about.append((array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(hashed))))
+        return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:16]
 
     def restore(self) -> int:
         """The epoch to continue with; 0 if there is no checkpoint that all workers have."""
@@ -83,25 +98,6 @@ def lasting(model: keras.Model) -> list[keras.Variable]:
     return [variable for variable in every if id(variable) not in passing]
 
 
-def fingerprint(
-    model: keras.Model, callbacks: Sequence, arrays: Sequence[np.ndarray], details: Any
-) -> str:
-    """What a training begins with, in 16 hexadecimal digits: it names the checkpoint's file.
-
-    The same program run again finds its own checkpoint, and another one finds nothing.
-    """
-    about = [
-        details,
-        model.optimizer.get_config() | {"name": None},  # Keras numbers names within a process
-        [type(one).__name__ for one in (*callbacks, *model.layers)],
-        getattr(model.loss, "name", None) or getattr(model.loss, "__name__", str(model.loss)),
-    ]
-    for array in (*arrays, *(variable.numpy() for variable in lasting(model))):
-        hashed = array[:EXAMPLES_HASHED] if isinstance(array, np.memmap) else array
-        about.append((array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(hashed))))
-    return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:16]
-
-
 def write(file: Path, state: Any) -> None:
     """Writes a state of plain values; raises OSError."""
     content = pickle.dumps(state)
@@ -125,8 +121,7 @@ def read(file: Path) -> Any:
 def remembered(callback: keras.callbacks.Callback) -> dict[str, Any] | None:
     """The state of a callback: its attributes, or those that it names in `remembers`.
 
-    None if one of them holds more than plain values, such as a closure: a copy of it would lose
-    its identity.
+    None if one holds more than plain values, such as a closure: a copy would lose its identity.
     """
     names = getattr(callback, "remembers", vars(callback).keys() - SET_ANEW)
     found = {name: getattr(callback, name) for name in names}
