@@ -1,11 +1,10 @@
 """What every room uses: errors shown to users, files written whole, versions and hardware."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -55,10 +54,8 @@ def hardware() -> str:
         return ", ".join(str(name) for name in names)
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(
-            (line.split(": ")[1] for line in lines if line.startswith("model name")), model
-        )
+        if named := re.search("model name\\s*: (.*)", Path("/proc/cpuinfo").read_text()):
+            model = named[1]
     return f"{model.strip()}, {os.cpu_count()} cores"
 
 
@@ -67,15 +64,12 @@ def commit() -> str | None:
 
     Documents do not count, because a recorded run changes them.
     """
-
-    def git(*arguments: str) -> subprocess.CompletedProcess:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
-
-    with contextlib.suppress(OSError):
-        head = git("rev-parse", "--short=12", "HEAD")
-        if head.returncode == 0:
-            documents = ":(exclude,top)docs", ":(exclude,top)README.md"
-            differs = git("diff", "--quiet", "HEAD", "--", ":/", *documents).returncode
-            return head.stdout.strip() + "-dirty" * bool(differs)
-    return None
+    settings = {"cwd": Path(__file__).parent, "capture_output": True, "text": True}
+    head = ["git", "rev-parse", "--short=12", "HEAD"]
+    code = [":/", ":(exclude,top)docs", ":(exclude,top)README.md"]
+    try:
+        name = subprocess.run(head, check=True, **settings).stdout.strip()
+        differs = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], **settings)
+        return name + "-dirty" * bool(differs.returncode)
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -81,14 +81,14 @@ MUTANTS = {
     ),
     "last mini-batch dropped in evaluation": (
         "common/training/loop.py",
-        "        if rest:\n",
-        "        if rest and rows is not None:\n",
+        "run(np.arange(len(x), dtype=np.int32))",
+        "run(np.arange(len(x) // batch_size * batch_size, dtype=np.int32))",
         "tests/training/test_loop.py::test_every_example_is_evaluated_once",
     ),
     "last mini-batch dropped in training": (
         "common/training/loop.py",
         "        if rest:\n",
-        "        if rest and rows is None:\n",
+        "        if False:\n",
         "tests/training/test_loop.py::test_equals_plain_fit",
     ),
     "every epoch in the same order": (
@@ -165,8 +165,8 @@ MUTANTS = {
     ),
     "fit ignores validation_freq": (
         "common/training/loop.py",
-        "if (epoch + 1) % validation_freq == 0:",
-        "if True:",
+        "(epoch + 1) % validation_freq == 0:",
+        "True:",
         "tests/training/test_loop.py::test_validation_may_be_rarer_than_epochs",
     ),
 }

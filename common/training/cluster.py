@@ -4,13 +4,10 @@
 that is missing, and says nothing; `rendezvous` says within seconds who is missing, or differs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +16,10 @@ import tensorflow as tf
 
 from common.system import UsageError, versions
 
-MAX_TASKS_PER_NODE = 64
+TF_CONFIG = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": N}}'
+MAX_TASKS_PER_NODE = 64  # without a number Slurm's resolver would ask nvidia-smi
 MEETING_SECONDS = 25  # in which all workers of a cluster must have met
+CONNECTION_SECONDS = 2
 SLURM_PORT = 8888
 
 
@@ -37,128 +36,95 @@ def described(environment: Mapping[str, str] = os.environ) -> Cluster | None:
 
     Raises UsageError that names what is wrong.
     """
-    if "TF_CONFIG" in environment:
-        found = _from_tf_config(environment["TF_CONFIG"])
-    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun, not of a batch script
-        found = _from_slurm()
-    else:
-        return None
-    if len(set(found.workers)) < len(found.workers):
-        twice = next(one for one in found.workers if found.workers.count(one) > 1)
-        raise UsageError(f"TF_CONFIG: expected each address once, received {twice} again")
-    if not 0 <= found.index < len(found.workers):
-        raise UsageError(
-            f"TF_CONFIG: expected an index from 0 to {len(found.workers) - 1}, "
-            f"received {found.index}"
-        )
-    return found if len(found.workers) > 1 else None
-
-
-def _from_tf_config(text: str) -> Cluster:
-    expected = (
-        'expected {"cluster": {"worker": ["HOST:PORT", ...]}, '
-        '"task": {"type": "worker", "index": N}}'
-    )
+    expected = f"TF_CONFIG: expected {TF_CONFIG}, each address once"
     try:
-        described = json.loads(text)
-        workers, task = described["cluster"]["worker"], described["task"]
-        if set(described["cluster"]) != {"worker"} or task["type"] != "worker":
-            raise KeyError("only workers")
-        addresses = tuple(str(one) for one in workers)
-        for address in addresses:
-            host, _, port = address.rpartition(":")
-            if not host or not 0 < int(port) < 65_536:
-                raise ValueError(address)
-        return Cluster(addresses, int(task["index"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(f"TF_CONFIG: {expected}, received {text[:200]}") from None
-
-
-def _from_slurm() -> Cluster:
-    try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=SLURM_PORT,
-            gpus_per_node=MAX_TASKS_PER_NODE,  # else it asks nvidia-smi
-            auto_set_gpu=False,
-        )
-        workers = resolver.cluster_spec().as_dict()["worker"]
-        return Cluster(tuple(workers), resolver.get_task_info()[1])
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UsageError(
-            f"Slurm: expected the variables of a job step, received: {error}"
-        ) from None
+        if "TF_CONFIG" in environment:
+            config = json.loads(environment["TF_CONFIG"])
+            jobs, kind, index = config["cluster"], config["task"]["type"], config["task"]["index"]
+        elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # of srun, not of a batch script
+            expected = "Slurm: expected the variables of a job step"
+            resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+                port_base=SLURM_PORT, gpus_per_node=MAX_TASKS_PER_NODE, auto_set_gpu=False
+            )
+            jobs = resolver.cluster_spec().as_dict()
+            kind, index = resolver.get_task_info()
+        else:
+            return None
+        workers, kinds = jobs["worker"], {*jobs, kind}
+        if kinds != {"worker"}:
+            raise ValueError(f"jobs {sorted(kinds)}")
+        for host, port in map(_address, workers):
+            if not host or not 0 < port < 65_536:
+                raise ValueError(f"address {host}:{port}")
+        if len(set(workers)) < len(workers) or int(index) not in range(len(workers)):
+            raise ValueError(f"index {index} of workers {workers}")
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
+        raise UsageError(f"{expected}; received: {error!r}") from None
+    return Cluster(tuple(workers), int(index)) if len(workers) > 1 else None
 
 
 def rendezvous(cluster: Cluster) -> None:
-    """Returns once every worker has spoken with every other, and sets `TF_CONFIG` for TensorFlow.
+    """Returns once all workers have reported to worker 0, and sets `TF_CONFIG` for TensorFlow.
 
-    Each listens on its own address, and asks the others who they are. Raises UsageError for those
-    that are silent after MEETING_SECONDS, or have another list of workers or other versions.
+    After at most MEETING_SECONDS worker 0 tells every worker that is there who is missing, or has
+    another list of workers or other versions: all of them raise UsageError.
     """
     address = cluster.workers[cluster.index]
+    mine = {"workers": list(cluster.workers), "versions": versions()}
     try:
-        with socket.socket() as own:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            own.bind(_address(address))
-            own.listen()
+        server = socket.create_server(_address(address))
     except OSError as error:
-        raise UsageError(
-            f"worker {cluster.index}: expected to listen on {address}, received: {error.strerror}"
-        ) from None
-    _meet(cluster)
+        expected = f"worker {cluster.index}: expected to listen on {address}"
+        raise UsageError(f"{expected}, received: {error.strerror}") from None
+    with server:
+        problem = _report(cluster, mine) if cluster.index else _hear(server, mine)
+    if problem:
+        raise UsageError(problem)
     task = {"type": "worker", "index": cluster.index}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": cluster.workers}, "task": task})
 
 
-def _meet(cluster: Cluster) -> None:
-    me = {"index": cluster.index, "workers": list(cluster.workers), "versions": versions()}
-    hello, until = json.dumps(me).encode() + b"\n", time.monotonic() + MEETING_SECONDS
-    awaited, problems = {*range(len(cluster.workers))} - {cluster.index}, {}
-    heard_by: set[int] = set()
-
-    def answer(server: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # closed at the end
-            while True:
-                asking, _ = server.accept()
-                with asking, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                    asking.settimeout(3)
-                    heard = json.loads(asking.makefile().readline())
-                    asking.sendall(hello)
-                    heard_by.add(heard["index"])
-
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(_address(cluster.workers[cluster.index])))
-        thread = threading.Thread(target=answer, args=(server,), daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        # To close it alone would not wake the thread, which would keep the address.
-        stack.callback(server.shutdown, socket.SHUT_RDWR)
-        while awaited or len(heard_by) < len(cluster.workers) - 1:
-            for number in sorted(awaited):
-                try:
-                    with socket.create_connection(_address(cluster.workers[number]), 3) as asked:
-                        asked.sendall(hello)
-                        other = dict(json.loads(asked.makefile().readline()))
-                except (OSError, ValueError, TypeError) as error:
-                    reason = getattr(error, "strerror", None) or "no answer"
-                    problems[number] = f"worker {number} ({cluster.workers[number]}): {reason}"
-                    continue
-                if other | {"index": 0} != me | {"index": 0}:
-                    raise UsageError(
-                        f"worker {cluster.index}: expected worker {number} to have "
-                        f"{me['workers']}, {me['versions']}; "
-                        f"received {other['workers']}, {other['versions']}"
-                    )
-                awaited.discard(number)
+def _report(cluster: Cluster, mine: dict) -> str:
+    """What worker 0 answers: what is wrong, if anything is."""
+    first, until = cluster.workers[0], time.monotonic() + MEETING_SECONDS
+    while True:
+        try:
+            with socket.create_connection(_address(first), CONNECTION_SECONDS) as connection:
+                seconds = max(0, until - time.monotonic())
+                connection.settimeout(seconds + CONNECTION_SECONDS)
+                report = {"index": cluster.index, "seconds": seconds, **mine}
+                connection.sendall(f"{json.dumps(report)}\n".encode())
+                return json.loads(connection.makefile().readline())
+        except (OSError, ValueError) as error:
             if time.monotonic() > until:
-                silent = [problems[number] for number in sorted(awaited)] or [
-                    "some workers are not heard"
-                ]
-                raise UsageError(
-                    f"worker {cluster.index}: expected {len(cluster.workers)} workers to meet "
-                    f"within {MEETING_SECONDS} s, received: {'; '.join(silent)}"
-                )
+                expected = f"an answer of worker 0 ({first}) within {MEETING_SECONDS} s"
+                return f"worker {cluster.index}: expected {expected}, received: {error}"
             time.sleep(0.1)
+
+
+def _hear(server: socket.socket, mine: dict) -> str:
+    """As worker 0: what is wrong, if anything is; those that have reported are told the same."""
+    workers, until = mine["workers"], time.monotonic() + MEETING_SECONDS
+    missing, reports = {*range(1, len(workers))}, {}
+    server.settimeout(0.1)
+    while missing and time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # nobody, or a stranger
+            connection, _ = server.accept()
+            connection.settimeout(CONNECTION_SECONDS)
+            theirs = json.loads(connection.makefile().readline())
+            reports[theirs["index"]] = {name: theirs[name] for name in mine}, connection
+            until = min(until, time.monotonic() + theirs["seconds"])  # as long as all wait
+            missing -= reports.keys()
+    problems = [f"no worker {index} ({workers[index]})" for index in sorted(missing)]
+    for index, (theirs, _) in reports.items():
+        if theirs != mine:
+            problems.append(f"worker {index} with {theirs} instead of {mine}")
+    expected = f"expected {len(workers)} workers to meet within {MEETING_SECONDS} s"
+    problem = f"{expected}, received: {'; '.join(problems)}" if problems else ""
+    for _, connection in reports.values():
+        with contextlib.suppress(OSError), connection:
+            connection.sendall(f"{json.dumps(problem)}\n".encode())
+    return problem
 
 
 def _address(text: str) -> tuple[str, int]:

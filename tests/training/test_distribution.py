@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -168,9 +169,12 @@ def test_a_cluster_is_read_from_tf_config():
         (json.dumps(GOOD | {"cluster": {"worker": ["a", "b:2"]}}), "TF_CONFIG: expected"),
         (json.dumps(GOOD | {"cluster": {"worker": ["a:1", "b:70000"]}}), "TF_CONFIG: expected"),
         (json.dumps(GOOD | {"cluster": {"chief": ["a:1"], "worker": ["b:2"]}}), "TF_CONFIG"),
-        (json.dumps(GOOD | {"cluster": {"worker": ["a:1", "a:1"]}}), "each address once"),
-        (json.dumps(GOOD | {"task": {"type": "worker", "index": 2}}), "from 0 to 1, received 2"),
-        (json.dumps(GOOD | {"task": {"type": "worker", "index": -1}}), "from 0 to 1, received -1"),
+        (
+            json.dumps(GOOD | {"cluster": {"worker": ["a:1", "a:1"]}}),
+            "index 1 of workers .'a:1', 'a:1'",
+        ),
+        (json.dumps(GOOD | {"task": {"type": "worker", "index": 2}}), "index 2 of workers"),
+        (json.dumps(GOOD | {"task": {"type": "worker", "index": -1}}), "index -1 of workers"),
         (json.dumps(GOOD | {"task": {"type": "ps", "index": 0}}), "TF_CONFIG: expected"),
     ],
 )
@@ -206,6 +210,56 @@ def test_an_address_that_is_taken_is_named():
             cluster.rendezvous(cluster.Cluster((address, "127.0.0.1:1"), 0))
 
 
+def meet(addresses: list[str], come: list[int], other: list[int] = ()) -> list[str]:
+    """What the workers that come are told; some have another list of workers."""
+
+    def one(index: int) -> str:
+        workers = tuple(addresses) + ("127.0.0.1:1",) * (index in other)
+        try:
+            cluster.rendezvous(cluster.Cluster(workers, index))
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(one, come))
+
+
+def test_workers_that_come_are_told_who_is_missing_or_differs(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "")
+    monkeypatch.setattr(cluster, "MEETING_SECONDS", 2)
+    addresses = free_addresses(4)
+    assert meet(addresses, [3, 1, 0, 2]) == [""] * 4
+    task = {"type": "worker", "index": int(json.loads(os.environ["TF_CONFIG"])["task"]["index"])}
+    assert json.loads(os.environ["TF_CONFIG"]) == {"cluster": {"worker": addresses}, "task": task}
+    said = meet(addresses, [0, 1, 3], other=[3])
+    assert said == said[:1] * 3
+    assert "\n" not in said[0]
+    assert f"received: no worker 2 ({addresses[2]}); worker 3 with {{'workers': [" in said[0]
+    for index, one in zip([1, 2], meet(addresses, [1, 2]), strict=True):
+        expected = f"worker {index}: expected an answer of worker 0 ({addresses[0]}) within 2 s"
+        assert one.startswith(f"{expected}, received: ")
+
+
+def test_strangers_at_worker_0_are_ignored(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "")
+    monkeypatch.setattr(cluster, "CONNECTION_SECONDS", 0.1)
+    addresses = free_addresses(2)
+    host, port = addresses[0].split(":")
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(meet, addresses, [0])
+        for said in (b"GET / HTTP/1.1\n", b"[]\n", b'{"index": 1, "seconds": 0}\n', b"", b"\xff\n"):
+            while True:
+                try:
+                    stranger = socket.create_connection((host, int(port)))
+                    break
+                except ConnectionRefusedError:
+                    assert not waiting.done()
+            with stranger:
+                stranger.sendall(said)
+        assert meet(addresses, [1]) == waiting.result() == [""]
+
+
 def test_a_worker_that_does_not_come_is_named_in_time(tmp_path):
     here, absent = free_addresses(2)
     code = (
@@ -217,7 +271,8 @@ def test_a_worker_that_does_not_come_is_named_in_time(tmp_path):
     process = start(["-c", code, *arguments], TF_CONFIG=tf_config([here, absent], 0))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert f"worker 1 ({absent}): Connection refused" in said
+    assert said.count("\n") == 1
+    assert f"expected 2 workers to meet within 5 s, received: no worker 1 ({absent})" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -234,7 +289,7 @@ def test_workers_that_do_different_things_are_told(tmp_path):
     for process in processes:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 2
-        assert "expected all workers to have that of worker 0" in said
+        assert "data and versions: expected the same on all workers, received" in said
 
 
 def test_a_lost_worker_is_said_in_a_line(monkeypatch, capsys):

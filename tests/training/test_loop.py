@@ -383,7 +383,8 @@ def test_what_it_does_not_know_goes_to_keras(unknown, monkeypatch):
     assert handed == []
 
 
-def test_progress_counts_the_fits_of_a_run():
+def test_progress_counts_the_fits_of_a_run(monkeypatch):
+    monkeypatch.setattr(context, "REPORT_SECONDS", 0.0)
     said = []
     run = context.Context(0, report=said.append, fits=2)
     run.begun = 1
@@ -418,7 +419,6 @@ def test_an_array_mapped_from_a_file_trains_and_evaluates_like_one_in_memory(
     images = RNG.integers(0, 256, (50, 6), dtype=np.uint8)
     np.save(tmp_path / "x.npy", images)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    monkeypatch.setattr(loop, "CHUNK_BYTES", 15 * 6)  # several chunks, the last one shorter
     monkeypatch.setattr(loop, "EVALUATION_BYTES", 8 * 6)
     settings = {"x": images, "batch_size": batch_size, "validation_data": (images, Y)}
     plain, streamed = build(), build()

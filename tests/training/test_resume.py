@@ -140,16 +140,17 @@ def test_another_training_finds_nothing(change, tmp_path):
     assert len(list(tmp_path.glob("*.state"))) == 2
 
 
-def test_the_last_state_may_be_damaged(tmp_path):
-    whole = train([Kill(-1)])
+def test_with_a_damaged_state_it_begins_anew(tmp_path):
+    seen, whole = [], train([Kill(-1), See([])])
     with pytest.raises(Killed):
-        train([Kill(5)], tmp_path)
+        train([Kill(5), See([])], tmp_path)
     (file,) = tmp_path.glob("*.state")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.warns(UserWarning, match="damaged checkpoint"):
-        assert train([Kill(-1)], tmp_path) == whole
+        assert train([Kill(-1), See(seen)], tmp_path) == whole
+    assert seen[0] == 0
 
 
 def test_a_mapped_array_resumes(tmp_path):
