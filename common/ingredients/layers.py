@@ -5,7 +5,6 @@ import numpy as np
 from keras import ops
 
 
-@keras.saving.register_keras_serializable("recipes")
 class Crop(keras.layers.Layer):
     """Subtracts the mean image and crops: at random in training, the middle otherwise.
 
@@ -13,40 +12,23 @@ class Crop(keras.layers.Layer):
     image gets its own position and color shift, and half of them are mirrored.
 
     Args:
-        size: height and width of a crop.
+        size: height and width of a crop; ValueError if the image with its margin is smaller.
         mean: mean training image (H, W, 3) in 0..255.
         margin: width of the zeros around the image, in pixels, once the mean is subtracted.
-        colors: axes (3, 3) from `pca_colors`. Each of them, times an amount from N(0, stddev^2), is
+        colors: axes (3, 3) from `pca_colors`. Each of them, times an amount from N(0, .1^2), is
             added to all pixels of an image. None: no color shift.
-        stddev: standard deviation of these amounts; .1 in the paper.
-        random: False crops the middle in training too.
         seed: of everything random.
-
-    Raises:
-        ValueError: crops that are larger than the images with their margin.
     """
 
-    def __init__(
-        self, size, mean, margin=0, colors=None, stddev=0.1, random=True, seed=0, **kwargs
-    ):
-        super().__init__(**{"dtype": "float32"} | kwargs)  # half precision would round pixels
-        self.size, self.margin, self.stddev = size, margin, stddev
-        self.random, self.seed = random, seed
+    def __init__(self, size, mean, margin=0, colors=None, seed=0):
+        super().__init__(dtype="float32")  # half precision would round pixels
+        self.size, self.margin, self.colors = size, margin, colors
         self.mean = np.asarray(mean, np.float32)
-        self.colors = None if colors is None else np.asarray(colors, np.float32)
         self.generator = keras.random.SeedGenerator(seed)
         height, width = (side + 2 * margin for side in self.mean.shape[:2])
         if size > min(height, width):
-            raise ValueError(
-                f"expected images of at least {size} x {size} with their margin, "
-                f"received {height} x {width}"
-            )
-
-    def get_config(self):
-        """The arguments, so that a saved model can be loaded."""
-        names = ("size", "margin", "stddev", "random", "seed")
-        arrays = {name: np.array(getattr(self, name)).tolist() for name in ("mean", "colors")}
-        return super().get_config() | {name: getattr(self, name) for name in names} | arrays
+            expected = f"expected images of at least {size} x {size} with their margin"
+            raise ValueError(f"{expected}, received {height} x {width}")
 
     def centered(self, images):
         """(B, H, W, 3) -> (B, H + 2 margin, W + 2 margin, 3), with the mean subtracted."""
@@ -55,19 +37,19 @@ class Crop(keras.layers.Layer):
 
     def call(self, images, training=False):
         """(B, H, W, 3) pixels -> (B, size, size, 3)."""
-        images = self.centered(images)
+        images, places = self.centered(images), ops.arange(self.size)
         height, width = images.shape[1:3]
         down, right = height - self.size, width - self.size  # the largest offsets
-        if not (training and self.random):
+        if not training:
             i, j = down // 2, right // 2
             return images[:, i : i + self.size, j : j + self.size]
         n = ops.shape(images)[0]
-        down = keras.random.randint((n, 1), 0, down + 1, seed=self.generator)
-        right = keras.random.randint((n, 1), 0, right + 1, seed=self.generator)
-        mirrored = keras.random.randint((n, 1), 0, 2, seed=self.generator)
-        rows = down + ops.arange(self.size)
-        columns = ops.arange(self.size)
-        columns = right + ops.where(mirrored == 1, self.size - 1 - columns, columns)
+        down, right, mirrored = (
+            keras.random.randint((n, 1), 0, 1 + largest, seed=self.generator)
+            for largest in (down, right, 1)
+        )
+        rows = down + places
+        columns = right + ops.where(mirrored == 1, self.size - 1 - places, places)
         # One gather of pixels, by their number in the batch.
         first = (height * width * ops.arange(n))[:, None, None]
         pixels = first + rows[:, :, None] * width + columns[:, None, :]
@@ -75,8 +57,8 @@ class Crop(keras.layers.Layer):
         crops = ops.reshape(crops, (n, self.size, self.size, 3))
         if self.colors is None:
             return crops
-        amounts = self.stddev * keras.random.normal((n, 3), seed=self.generator)
-        return crops + ops.matmul(amounts, self.colors)[:, None, None, :]
+        amounts = 0.1 * keras.random.normal((n, 3), seed=self.generator)
+        return crops + ops.matmul(amounts, ops.cast(self.colors, "float32"))[:, None, None, :]
 
 
 def ten_crops(crop, images):
@@ -89,12 +71,9 @@ def ten_crops(crop, images):
 
 
 def predict_crops(crop, net, images):
-    """Class probabilities (n, classes) from the middle crop, and the mean over ten crops.
+    """Images (n, H, W, 3) -> class probabilities (n, classes): of middle crops, mean of ten crops.
 
-    Args:
-        crop: `Crop` layer.
-        net: keras.Model, crops -> logits.
-        images: (n, H, W, 3) pixels in 0..255.
+    `net` takes what the layer `crop` returns to logits.
     """
     pixels = keras.Input(images.shape[1:])
     logits = net(ops.reshape(ten_crops(crop, pixels), (-1, crop.size, crop.size, 3)))
@@ -108,9 +87,8 @@ def predict_crops(crop, net, images):
 def pca_colors(images):
     """uint8 images (n, H, W, 3) -> the principal axes of their colors (3, 3), in rows.
 
-    An axis is an eigenvector of the pixels' covariance, as long as the standard deviation along it:
-    the outer products of the rows add up to the covariance. The paper's formula has the eigenvalue,
-    in squared pixels; its author's program, cuda-convnet2, takes the root.
+    An axis is an eigenvector of the pixels' covariance, as long as the standard deviation along it.
+    The paper's formula has the eigenvalue; its author's program, cuda-convnet2, takes the root.
     """
     n, total, squares = images[..., 0].size, np.zeros(3), np.zeros((3, 3))
     for some in np.array_split(images, 1 + images.nbytes // 2**22):  # float64 takes 8 times as much

@@ -1,14 +1,13 @@
 """The images that excite a deep unit of AlexNet most are more often of one class.
 
-Source: Zeiler & Fergus, Visualizing and understanding convolutional networks (ECCV 2014), sections
-4 and 4.2: the patches that excite a unit most, what in them does so, and how the output changes
-while a gray square hides a part of the image. That units grow with depth from edges to objects is
-shown there in pictures.
+Source: Zeiler & Fergus (ECCV 2014), sections 4 and 4.2, pictures without numbers: the patches that
+excite a unit most, what in them does so, and how the output changes while a gray square hides a
+part of the image.
 
 Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Our own
-number is the share of the commonest class among the nine images that excite a unit most, mean over
-units. What in a patch excites is shown by the gradient of the response with respect to the pixels
-(Simonyan et al. 2014); Zeiler & Fergus's projection differs from it at the ReLUs only.
+number is the share of the commonest class among the nine images that excite a unit most. What in a
+patch excites is shown by the gradient of the response with respect to the pixels (Simonyan et al.
+2014), which differs from Zeiler & Fergus's projection at the ReLUs only.
 
     make recipe-alexnet-units          five to eight minutes on 2 cores
 """
@@ -30,10 +29,9 @@ from common.ingredients.alexnet import alexnet
 from common.ingredients.layers import Crop
 from common.training import fit
 
-LAYERS = [f"conv{i}" for i in range(1, 6)]
+LAYERS, UNITS = [f"conv{i}" for i in range(1, 6)], (0, 16)  # the units in the figure
 MOST = 9  # images that excite a unit most
-UNITS = (0, 16)  # of each layer, in the figure
-SIDE = 96  # pixels of a picture of what excites them
+SIDE = 96  # pixels of a picture of what excites a unit
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x_train, y_train = x_train[: config.n_train], y_train[: config.n_train]
     mean = x_train.mean(axis=0, dtype="float32")
     net = build_model(config, arm, seed)
-    crop = Crop(32, mean, margin=4, seed=seed)
-    model = keras.Sequential([keras.Input((32, 32, 3)), crop, net])
+    model = keras.Sequential([keras.Input((32, 32, 3)), Crop(32, mean, margin=4, seed=seed), net])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     sgd = keras.optimizers.SGD(config.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
@@ -81,14 +78,14 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
             excited += exciting(image, mean, lambda x, i=i, unit=unit: probe(x)[i][0, unit])
     shown = np.argsort(~right, kind="stable")[:5]  # the right ones first
     hidden = [probabilities(probe, images[i], config.square)[..., labels[i]] for i in shown]
-    pictures = {"excited": excited, "images": x_test[chosen][shown] / 255, "hidden": hidden}
-    return Outcome(metrics, pictures=pictures)
+    tests = x_test[chosen][shown] / 255
+    return Outcome(metrics, pictures={"excited": excited, "images": tests, "hidden": hidden})
 
 
 def purity(strongest: np.ndarray, labels: np.ndarray) -> float:
     """Strongest responses (n, units), labels (n,) -> mean share of the commonest class (%).
 
-    Among the images that excite a unit most; units that never respond are left out.
+    Units that never respond are left out.
     """
     most = labels[np.argsort(-strongest, axis=0)[:MOST]]
     alive = strongest.max(axis=0) > 0
@@ -98,12 +95,11 @@ def purity(strongest: np.ndarray, labels: np.ndarray) -> float:
 def exciting(image: np.ndarray, mean: np.ndarray, respond: Callable) -> list[np.ndarray]:
     """The patch of an image that excites a unit, and the gradient of its response there.
 
-    `image` are pixels (32, 32, 3) minus `mean`; `respond` takes (1, 32, 32, 3) to the unit's
-    strongest response. Both pictures are its receptive field, enlarged, (SIDE, SIDE, 3) in 0..1.
+    `image` is (32, 32, 3) minus `mean`; `respond` takes (1, 32, 32, 3) to the unit's strongest
+    response. Both pictures show its receptive field, enlarged, (SIDE, SIDE, 3) in 0..1.
     """
     with tf.GradientTape() as tape:
-        x = tf.constant(image[None])
-        tape.watch(x)
+        tape.watch(x := tf.constant(image[None]))
         response = respond(x)
     gradient = tape.gradient(response, x)[0].numpy()
     rows, columns = (np.flatnonzero(np.abs(gradient).sum(axis=(axis, 2))) for axis in (1, 0))
@@ -123,7 +119,7 @@ def probabilities(probe: keras.Model, image: np.ndarray, side: int) -> np.ndarra
     for one, (row, column) in zip(hidden, itertools.product(places, places), strict=True):
         one[row : row + side, column : column + side] = 0
     softmax = ops.softmax(probe.predict(hidden, batch_size=500, verbose=0)[-1])
-    return ops.convert_to_numpy(softmax).reshape(len(places), len(places), -1)
+    return np.reshape(softmax, (len(places), len(places), -1))
 
 
 # ---- findings
@@ -145,8 +141,8 @@ def plot(results: Results):
     figures.label(share, title, "convolution", y)
     share.set_ylim(0)
     figures.show(images, results.picture("images", "AlexNet"), 1, "test\nimage")
-    maps = results.picture("hidden", "AlexNet")
-    figures.show(hidden, maps, 1, "probability while\na square hides", cmap="YlGnBu_r")
+    maps, title = results.picture("hidden", "AlexNet"), "probability while\na square hides"
+    figures.show(hidden, maps, 1, f"{title}\n(blue 0, yellow 1)", cmap="YlGnBu_r")
     return figure
 
 
