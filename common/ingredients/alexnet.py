@@ -80,18 +80,16 @@ class LocalResponseNormalization(layers.Layer):
 
         @ops.custom_gradient
         def normalize(a):
-            flat = ops.reshape(a, (-1, a.shape[-1]))
-            base = 2 + ops.matmul(ops.square(flat), band)
+            base = 2 + ops.matmul(ops.square(a), band)
             root = ops.rsqrt(base)
             factor = root * ops.sqrt(root)  # base^-.75 in far less time than by a general power
 
             def gradient(*inputs, upstream=None):  # backends differ in how they pass it
                 # db_i/da_j = factor_i [i = j] - 2 * .75 * band_ij a_i a_j factor_i / base_i
                 upstream = inputs[-1] if upstream is None else upstream
-                upstream = ops.reshape(upstream, ops.shape(flat))
-                shared = ops.matmul(upstream * flat * factor / base, band)
-                return ops.reshape(upstream * factor - 1.5 * flat * shared, ops.shape(a))
+                shared = ops.matmul(upstream * a * factor / base, band)
+                return upstream * factor - 1.5 * a * shared
 
-            return ops.reshape(flat * factor, ops.shape(a)), gradient
+            return a * factor, gradient
 
-        return normalize(a)
+        return ops.reshape(normalize(ops.reshape(a, (-1, len(maps)))), ops.shape(a))

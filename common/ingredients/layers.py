@@ -9,14 +9,14 @@ class Crop(keras.layers.Layer):
     """Subtracts the mean image and crops: at random in training, the middle otherwise.
 
     (B, H, W, 3) pixels in 0..255 -> (B, size, size, 3) in -255..255, float32. In training every
-    image gets its own position and color shift, and half of them are mirrored.
+    image gets its own position, and half of them are mirrored.
 
     Args:
         size: height and width of a crop; ValueError if the image with its margin is smaller.
         mean: mean training image (H, W, 3) in 0..255.
         margin: width of the zeros around the image, in pixels, once the mean is subtracted.
-        colors: axes (3, 3) from `pca_colors`. Each of them, times an amount from N(0, .1^2), is
-            added to all pixels of an image. None: no color shift.
+        colors: axes (3, 3) from `pca_colors`, or None. Each, times an amount from N(0, .1^2), is
+            added to all pixels of a training image.
         seed: of everything random.
     """
 
@@ -37,50 +37,45 @@ class Crop(keras.layers.Layer):
 
     def call(self, images, training=False):
         """(B, H, W, 3) pixels -> (B, size, size, 3)."""
-        images, places = self.centered(images), ops.arange(self.size)
+        images, size = self.centered(images), self.size
         height, width = images.shape[1:3]
-        down, right = height - self.size, width - self.size  # the largest offsets
         if not training:
-            i, j = down // 2, right // 2
-            return images[:, i : i + self.size, j : j + self.size]
-        n = ops.shape(images)[0]
+            i, j = (height - size) // 2, (width - size) // 2
+            return images[:, i : i + size, j : j + size]
+        n, places = ops.shape(images)[0], ops.arange(size)
         down, right, mirrored = (
-            keras.random.randint((n, 1), 0, 1 + largest, seed=self.generator)
-            for largest in (down, right, 1)
+            keras.random.randint((n, 1), 0, ways, seed=self.generator)
+            for ways in (height - size + 1, width - size + 1, 2)
         )
         rows = down + places
-        columns = right + ops.where(mirrored == 1, self.size - 1 - places, places)
+        columns = right + ops.where(mirrored == 1, size - 1 - places, places)
         # One gather of pixels, by their number in the batch.
         first = (height * width * ops.arange(n))[:, None, None]
         pixels = first + rows[:, :, None] * width + columns[:, None, :]
         crops = ops.take(ops.reshape(images, (-1, 3)), ops.reshape(pixels, (-1,)), axis=0)
-        crops = ops.reshape(crops, (n, self.size, self.size, 3))
+        crops = ops.reshape(crops, (n, size, size, 3))
         if self.colors is None:
             return crops
         amounts = 0.1 * keras.random.normal((n, 3), seed=self.generator)
         return crops + ops.matmul(amounts, ops.cast(self.colors, "float32"))[:, None, None, :]
 
 
-def ten_crops(crop, images):
-    """(B, H, W, 3) pixels -> (10, B, size, size, 3): corners and middle, then these mirrored."""
-    images, size = crop.centered(images), crop.size
-    down, right = (side - size for side in images.shape[1:3])
-    offsets = (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)
-    crops = ops.stack([images[:, i : i + size, j : j + size] for i, j in offsets])
-    return ops.concatenate([crops, ops.flip(crops, axis=3)])
-
-
 def predict_crops(crop, net, images):
     """Images (n, H, W, 3) -> class probabilities (n, classes): of middle crops, mean of ten crops.
 
-    `net` takes what the layer `crop` returns to logits.
+    The ten are corners and middle, and these mirrored. `net` turns what the layer `crop` returns
+    into logits.
     """
-    pixels = keras.Input(images.shape[1:])
-    logits = net(ops.reshape(ten_crops(crop, pixels), (-1, crop.size, crop.size, 3)))
+    pixels, size = keras.Input(images.shape[1:]), crop.size
+    centered = crop.centered(pixels)
+    down, right = (side - size for side in centered.shape[1:3])
+    offsets = (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)
+    crops = [centered[:, i : i + size, j : j + size] for i, j in offsets]
+    logits = net(ops.concatenate([*crops, *(ops.flip(one, axis=2) for one in crops)]))
     ten = ops.reshape(ops.softmax(ops.cast(logits, "float32")), (10, -1, logits.shape[-1]))
     model = keras.Model(pixels, [ten[4], ops.mean(ten, axis=0)])  # number 4 is the middle
-    size = max(1, 2**18 // images[:1].nbytes)  # few enough for the responses to fit into memory
-    batches = [model.predict_on_batch(images[i : i + size]) for i in range(0, len(images), size)]
+    n = max(1, 2**18 // images[:1].nbytes)  # few enough for the responses to fit into memory
+    batches = [model.predict_on_batch(images[i : i + n]) for i in range(0, len(images), n)]
     return tuple(np.concatenate(outputs) for outputs in zip(*batches, strict=True))
 
 

@@ -87,8 +87,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     history = fit(model, x, y, **how, validation_data=validation_data).history
     metrics, predicted = {}, predict_crops(crop, net, x_test)
     for crops, probabilities in zip(("center crop", "ten crops"), predicted, strict=True):
-        top_1, top_5 = errors(probabilities, y_test)
-        metrics |= {f"test error, {crops} (%)": top_1, f"top-5 error, {crops} (%)": top_5}
+        for name, k in (("test", 1), ("top-5", 5)):
+            right = ops.convert_to_numpy(ops.in_top_k(y_test, probabilities, k))
+            metrics[f"{name} error, {crops} (%)"] = 100 * np.mean(~right)
     curves = {
         "training error (%)": 100 * (1 - np.array(history["accuracy"])),
         "validation error (%)": 100 * (1 - np.array(history["val_accuracy"])),
@@ -99,13 +100,6 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     return Outcome(metrics, curves, {"filters": filters, "crops": crops + mean.mean(axis=(0, 1))})
 
 
-def errors(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Top-1 and top-5 error (%) of probabilities (n, classes) against labels (n,)."""
-    own = probabilities[np.arange(len(labels)), labels][:, None]
-    ranks = (~(probabilities <= own)).sum(axis=1)  # so that NaN counts as wrong
-    return 100 * np.mean(ranks >= 1), 100 * np.mean(ranks >= 5)
-
-
 # ---- findings
 ERROR = "test error, ten crops (%)"
 FINDINGS = (Lower(ERROR, "AlexNet", than=90.0, dataset="cifar10"),)  # chance, of ten classes
@@ -114,8 +108,8 @@ FINDINGS = (Lower(ERROR, "AlexNet", than=90.0, dataset="cifar10"),)  # chance, o
 def plot(results: Results):
     """Errors by epoch, the filters of the first layer, and one image as training sees it."""
     variant = results.config["variant"]
-    figure, axes = figures.panels(results.titled(f"AlexNet, {variant}"), 1, 3)
-    learning, first_layer, augmented = axes[0]
+    title = results.titled(f"AlexNet, {variant}")
+    figure, [[learning, first_layer, augmented]] = figures.panels(title, 1, 3)
     figures.label(learning, "learning", "epoch", "error (%)")
     for color, name in zip(figures.COLORS, ("training", "validation"), strict=False):
         figures.lines(learning, results.curves(f"{name} error (%)", "AlexNet"), name, color)

@@ -86,8 +86,8 @@ FINDINGS = tuple(Lower(ERROR, arm, than="whole") for arm in ("no dropout", "no c
 
 def plot(results: Results):
     """Training error by epoch, and the test error of each seed at the end."""
-    figure, axes = figures.panels(results.titled("AlexNet without one of its parts"), 1, 2)
-    learning, end = axes[0]
+    title = results.titled("AlexNet without one of its parts")
+    figure, [[learning, end]] = figures.panels(title, 1, 2)
     figures.curves(learning, results, "training error (%)", title="learning")
     figures.legend(learning)
     figures.label(end, "at the end", "test error (%), each seed", "")

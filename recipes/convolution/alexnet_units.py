@@ -1,8 +1,7 @@
 """The images that excite a deep unit of AlexNet most are more often of one class.
 
 Source: Zeiler & Fergus (ECCV 2014), sections 4 and 4.2, pictures without numbers: the patches that
-excite a unit most, what in them does so, and how the output changes while a gray square hides a
-part of the image.
+excite a unit most, what in them does so, and the output while a gray square hides a part.
 
 Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Our own
 number is the share of the commonest class among the nine images that excite a unit most. What in a
@@ -13,7 +12,6 @@ patch excites is shown by the gradient of the response with respect to the pixel
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -66,16 +64,16 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     fit(model, x_train, y_train, batch_size=config.batch_size, epochs=config.epochs)
     chosen = np.random.default_rng(seed).permutation(len(x_test))[: config.n_shown]
     images, labels = x_test[chosen] - mean, y_test[chosen]
-    strongest = [layers.GlobalMaxPooling2D()(net.get_layer(name).output) for name in LAYERS]
-    probe = keras.Model(net.inputs[0], [*strongest, net.output])
+    outputs = [layers.GlobalMaxPooling2D()(net.get_layer(name).output) for name in LAYERS]
+    probe = keras.Model(net.inputs[0], [*outputs, net.output])
     *strongest, logits = probe.predict(images, batch_size=500, verbose=0)
     right = logits.argmax(axis=1) == labels
     metrics, excited = {"test accuracy (%)": 100 * np.mean(right)}, []
-    for i, name in enumerate(LAYERS):
-        metrics[f"commonest class of {MOST} images, {name} (%)"] = purity(strongest[i], labels)
+    for name, output, responses in zip(LAYERS, outputs, strongest, strict=True):
+        metrics[f"commonest class of {MOST} images, {name} (%)"] = purity(responses, labels)
         for unit in UNITS:
-            image = images[strongest[i][:, unit].argmax()]
-            excited += exciting(image, mean, lambda x, i=i, unit=unit: probe(x)[i][0, unit])
+            image = images[responses[:, unit].argmax()]
+            excited += exciting(image, mean, keras.Model(net.inputs[0], output[:, unit]))
     shown = np.argsort(~right, kind="stable")[:5]  # the right ones first
     hidden = [probabilities(probe, images[i], config.square)[..., labels[i]] for i in shown]
     tests = x_test[chosen][shown] / 255
@@ -83,24 +81,21 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 def purity(strongest: np.ndarray, labels: np.ndarray) -> float:
-    """Strongest responses (n, units), labels (n,) -> mean share of the commonest class (%).
-
-    Units that never respond are left out.
-    """
+    """Strongest responses (n, units), labels (n,) -> mean share of the commonest class (%)."""
     most = labels[np.argsort(-strongest, axis=0)[:MOST]]
-    alive = strongest.max(axis=0) > 0
+    alive = strongest.max(axis=0) > 0  # units that respond at all
     return 100 * np.mean([np.bincount(classes).max() / MOST for classes in most.T[alive]])
 
 
-def exciting(image: np.ndarray, mean: np.ndarray, respond: Callable) -> list[np.ndarray]:
+def exciting(image: np.ndarray, mean: np.ndarray, unit: keras.Model) -> list[np.ndarray]:
     """The patch of an image that excites a unit, and the gradient of its response there.
 
-    `image` is (32, 32, 3) minus `mean`; `respond` takes (1, 32, 32, 3) to the unit's strongest
+    `image` is (32, 32, 3) minus `mean`; `unit` takes (1, 32, 32, 3) to the unit's strongest
     response. Both pictures show its receptive field, enlarged, (SIDE, SIDE, 3) in 0..1.
     """
     with tf.GradientTape() as tape:
         tape.watch(x := tf.constant(image[None]))
-        response = respond(x)
+        response = unit(x)
     gradient = tape.gradient(response, x)[0].numpy()
     rows, columns = (np.flatnonzero(np.abs(gradient).sum(axis=(axis, 2))) for axis in (1, 0))
     if len(rows) == 0:  # a unit that never responds
@@ -129,9 +124,9 @@ FINDINGS = (Higher(COMMONEST % "conv5", "AlexNet", than_metric=COMMONEST % "conv
 
 def plot(results: Results):
     """What excites units, of how many classes that is, and where hiding matters."""
-    figure, axes = figures.panels(results.titled("What excites AlexNet's units"), 1, 4)
-    axes[0, 0].get_gridspec().set_width_ratios([5, 4, 2, 2])
-    units, share, images, hidden = axes[0]
+    title = results.titled("What excites AlexNet's units")
+    figure, [[units, share, images, hidden]] = figures.panels(title, 1, 4)
+    units.get_gridspec().set_width_ratios([5, 4, 2, 2])
     figures.show(units, results.picture("excited", "AlexNet"), 4, "two units: patch, gradient")
     for row, name in enumerate(LAYERS):
         units.text(-3, (SIDE + 2) * (row + 0.5), name, ha="right", va="center")

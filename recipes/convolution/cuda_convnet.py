@@ -110,8 +110,7 @@ FINDINGS = (
 
 def plot(results: Results):
     """Training and test error by mini-batch."""
-    figure, axes = figures.panels(results.titled("cuda-convnet"), 1, 1)
-    panel, arm = axes[0, 0], "cuda-convnet"
+    figure, [[panel]] = figures.panels(results.titled(arm := "cuda-convnet"), 1, 1)
     figures.label(panel, "", "mini-batch", "error (%)")
     steps, ends = (results.curves(x, arm)[0] for x in ("mini-batch", "end of a stage"))
     training, test = (results.curves(name, arm) for name in ("training error (%)", ERROR))

@@ -118,8 +118,9 @@ FINDINGS = (
 
 def plot(results: Results):
     """Test error by the number of training images of the two classes."""
-    figure, axes = figures.panels(results.titled("Deer or horse, after eight other classes"), 1, 1)
-    panel, xlabel = axes[0, 0], "training images of the two classes"
+    title = results.titled("Deer or horse, after eight other classes")
+    figure, [[panel]] = figures.panels(title, 1, 1)
+    xlabel = "training images of the two classes"
     figures.curves(panel, results, "test error (%)", x=SIZES, xlabel=xlabel)
     panel.set_xscale("log")
     panel.set_xticks(SIZES, [str(size) for size in SIZES])

@@ -79,7 +79,6 @@ class StopAt(keras.callbacks.Callback):
         self.error = error
 
     def on_epoch_end(self, epoch, logs=None):
-        """Compares."""
         self.model.stop_training |= 100 * (1 - logs["accuracy"]) <= self.error
 
 

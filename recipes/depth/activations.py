@@ -51,19 +51,16 @@ ARMS = {  # stddev of the initial weights, None: 1 / sqrt(n_in)
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 26) logits of a softmax; only 10 of the classes occur."""
     generator, name = keras.random.SeedGenerator(seed), arm["activation"]
-
-    def dense(units, x):
-        stddev = arm["stddev"] or x.shape[-1] ** -0.5
-        normal = keras.initializers.RandomNormal(stddev=stddev, seed=generator)
-        return layers.Dense(units, kernel_initializer=normal)(x)
-
+    initial = keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal", generator)
+    if arm["stddev"]:
+        initial = keras.initializers.RandomNormal(stddev=arm["stddev"], seed=generator)
     x = inputs = keras.Input((28, 28))
     x = layers.Reshape((28, 28, 1))(layers.Rescaling(1 / 255)(x))
     x = layers.Flatten()(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))  # 29 * 29 = 841
     for _ in range(5):
-        z = dense(config.width, x)
+        z = layers.Dense(config.width, kernel_initializer=initial)(x)
         x = layers.LeakyReLU(config.leak)(z) if name == "leaky" else layers.Activation(name)(z)
-    return keras.Model(inputs, dense(26, x))
+    return keras.Model(inputs, layers.Dense(26, kernel_initializer=initial)(x))
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
@@ -116,15 +113,15 @@ def examine(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[list, lis
 
 # ---- findings
 ACCURACY, RATIO = "test accuracy (%)", "mean |dE/dw| of a hidden layer over the one before"
-OUTPUT, LECTURE = "mean |dE/dw| of the output layer", "Technosphere 2017"
-OVER = {"than_metric": "mean |dE/dw| of the first layer", "ratio": True, "source": LECTURE}
+OUTPUT, FIRST = "mean |dE/dw| of the output layer", "mean |dE/dw| of the first layer"
+LECTURE = "Technosphere 2017"
 PRINTED = [6.2e-8, 2.2e-6, 1.6e-5, 1.1e-4, 7e-4, 0.015]  # mean |dE/dw| by layer
 FINDINGS = (
     *(Higher(RATIO, "sigmoid", than=arm) for arm in list(ARMS)[3:]),
     *(Higher(ACCURACY, arm, than="sigmoid") for arm in list(ARMS)[3:]),
-    Higher(OUTPUT, "sigmoid, small", by=1e6, **OVER),
-    Higher(OUTPUT, "sigmoid, lecture", by=1e4, **OVER),
-    Higher(OUTPUT, "sigmoid", by=1e3, **OVER),
+    Higher(OUTPUT, "sigmoid, small", than_metric=FIRST, by=1e6, ratio=True, source=LECTURE),
+    Higher(OUTPUT, "sigmoid, lecture", than_metric=FIRST, by=1e4, ratio=True, source=LECTURE),
+    Higher(OUTPUT, "sigmoid", than_metric=FIRST, by=1e3, ratio=True, source=LECTURE),
     Higher("saturated responses (%)", "tanh", than="ReLU", by=1, source="Glorot et al. 2011"),
     Higher("dead units (%)", "ReLU", than="leaky ReLU", source="Maas et al. 2013"),
 )
@@ -132,15 +129,14 @@ FINDINGS = (
 
 def plot(results: Results):
     """Gradients by layer before training, and accuracy by epoch."""
-    figure, axes = figures.panels(results.titled("Activations in a deep net"), 1, 2)
-    before, during = axes[0]
+    figure, [[before, during]] = figures.panels(results.titled("Activations in a deep net"), 1, 2)
     figures.curves(before, results, "mean |dE/dw| before training", xlabel="layer (6: output)")
     figures.points(before, range(1, 7), PRINTED, LECTURE, joined=True)
     before.set_yscale("log")
     figures.curves(during, results, ACCURACY)
     during.xaxis.get_major_locator().set_params(integer=True)
     during.annotate("all sigmoid nets", (1, results.curves(ACCURACY, "sigmoid").mean() + 2))
-    for panel in axes[0]:
+    for panel in (before, during):
         panel.lines[5].set_linestyle("--")  # leaky ReLU hides ReLU
     figures.legend(before)
     return figure

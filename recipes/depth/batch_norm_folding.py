@@ -112,8 +112,8 @@ FINDINGS = (
 
 def plot(results: Results):
     """How much the logits of each test image differ."""
-    figure, axes = figures.panels(results.titled("A net without its BatchNormalization"), 1, 1)
-    panel, xlabel = axes[0, 0], "test images (%), sorted"
+    figure, [[panel]] = figures.panels(results.titled("A net without its BatchNormalization"), 1, 1)
+    xlabel = "test images (%), sorted"
     figures.curves(panel, results, "difference / largest logit", x=100 * SHARES, xlabel=xlabel)
     panel.axhline(2**-23, color=figures.GRAY, linewidth=1)
     panel.text(0, 2**-23, "machine epsilon of float32", va="bottom", color=figures.GRAY)

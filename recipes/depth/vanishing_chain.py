@@ -99,8 +99,8 @@ FINDINGS = (
 
 def plot(results: Results):
     """Gradient of the first neuron by the length of the chain."""
-    figure, axes = figures.panels(results.titled("The gradient in a chain of neurons"), 1, 1)
-    panel, depths = axes[0, 0], np.arange(1, results.config["depth"] + 1)
+    figure, [[panel]] = figures.panels(results.titled("The gradient in a chain of neurons"), 1, 1)
+    depths = np.arange(1, results.config["depth"] + 1)
     figures.curves(panel, results, "median |dE/dz_1|", xlabel="neurons in the chain")
     figures.points(panel, depths, 0.25**depths, "(1/4)^depth", joined=True)
     panel.set_yscale("log")

@@ -122,8 +122,7 @@ FINDINGS = (
 
 def plot(results: Results):
     """Gradient norms of the layers before training, and of four layers in training."""
-    figure, axes = figures.panels(results.titled("Vanishing gradients"), 1, 2)
-    before, during = axes[0]
+    figure, [[before, during]] = figures.panels(results.titled("Vanishing gradients"), 1, 2)
     figures.curves(before, results, "gradient norm before training", xlabel="hidden layer")
     before.set_xticks([1, 2, 3, 4])
     figures.label(during, "4 hidden layers, in training", "step", "gradient norm")
