@@ -24,7 +24,6 @@ from common.ingredients.layers import Crop
 from common.training import fit
 
 NEAREST = 6  # training images found for a test image
-SHOWN = 5  # test images in the figure
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     for name, indices in found.items():
         same = 100 * np.mean(y_train[indices] == labels[:, None])
         metrics[f"nearest {NEAREST} by {name} of the same class (%)"] = same
-    shown = np.argsort(~right, kind="stable")[:SHOWN]  # the right ones first
+    shown = np.argsort(~right, kind="stable")[:5]  # the right ones first
     rows = [[queries[i], *x_train[indices[i]]] for i in shown for indices in found.values()]
     return Outcome(metrics, pictures={"untrained": before, "trained": filters, "nearest": rows})
 
@@ -113,9 +112,9 @@ def plot(results: Results):
         rough = results.metric(ROUGHNESS % which, "AlexNet").mean()
         title = f"filters, {which}: roughness {rough:.2f}"
         figures.show(panel, (filters - low) / (high - low), 4, title)
-    rows = results.picture("nearest", "AlexNet")
+    rows = results.picture("nearest", "AlexNet").reshape(-1, 32, 32, 3) / 255
     title = "test image, then the nearest by features\nand, in the row below, by pixels"
-    figures.show(axes[0, 2], rows.reshape(-1, *rows.shape[2:]) / 255, 1 + NEAREST, title)
+    figures.show(axes[0, 2], rows, 1 + NEAREST, title)
     return figure
 
 

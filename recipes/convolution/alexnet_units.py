@@ -3,10 +3,9 @@
 Source: Zeiler & Fergus (ECCV 2014), sections 4 and 4.2, pictures without numbers: the patches that
 excite a unit most, what in them does so, and the output while a gray square hides a part.
 
-Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Our own
-number is the share of the commonest class among the nine images that excite a unit most. What in a
-patch excites is shown by the gradient of the response with respect to the pixels (Simonyan et al.
-2014), which differs from Zeiler & Fergus's projection at the ReLUs only.
+Differs from the source: CIFAR-10, the stack of the recipe alexnet, trained briefly, and a number of
+our own, the share of the commonest class. The paper's projection is replaced by the gradient of the
+response with respect to the pixels (Simonyan et al. 2014), which differs at the ReLUs only.
 
     make recipe-alexnet-units          five to eight minutes on 2 cores
 """
@@ -28,8 +27,7 @@ from common.ingredients.layers import Crop
 from common.training import fit
 
 LAYERS, UNITS = [f"conv{i}" for i in range(1, 6)], (0, 16)  # the units in the figure
-MOST = 9  # images that excite a unit most
-SIDE = 96  # pixels of a picture of what excites a unit
+MOST, SIDE = 9, 96  # images that excite a unit most; pixels of a picture of what does so
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,7 @@ def exciting(image: np.ndarray, mean: np.ndarray, unit: keras.Model) -> list[np.
     rows, columns = (np.flatnonzero(np.abs(gradient).sum(axis=(axis, 2))) for axis in (1, 0))
     if len(rows) == 0:  # a unit that never responds
         return 2 * [np.ones((SIDE, SIDE, 3), "float32")]
-    gray = 0.5 + gradient / np.abs(gradient).max() / 2
-    both = np.stack([(image + mean) / 255, gray])
+    both = np.stack([(image + mean) / 255, 0.5 + gradient / np.abs(gradient).max() / 2])
     field = both[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     how = {"interpolation": "nearest", "pad_to_aspect_ratio": True, "fill_value": 1.0}
     return list(ops.convert_to_numpy(ops.image.resize(field, (SIDE, SIDE), **how)))

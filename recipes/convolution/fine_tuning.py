@@ -87,7 +87,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         return net.get_layer("features").get_weights()
 
     weights = once("eight classes", eight_classes) if arm["pretrained"] else None
-    tuned, errors = arm["pretrained"] and not arm["frozen"], []
+    tuned, metrics = arm["pretrained"] and not arm["frozen"], {}
     learning_rate = config.learning_rate_tuned if tuned else config.learning_rate
     for size in SIZES:
         net = build_model(config, arm, seed)
@@ -97,9 +97,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         how = {"batch_size": config.batch_size, "epochs": epochs}
         how |= {"validation_data": test, "validation_freq": epochs}
         history = learn(net, x_train[:size], y_train[:size], learning_rate, **how)
-        errors.append(100 * (1 - history["val_accuracy"][-1]))
-    names = [f"test error from {size} images (%)" for size in SIZES]
-    return Outcome(dict(zip(names, errors, strict=True)), {"test error (%)": errors})
+        metrics[f"test error from {size} images (%)"] = 100 * (1 - history["val_accuracy"][-1])
+    return Outcome(metrics, {"test error (%)": list(metrics.values())})
 
 
 def only(classes: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
