@@ -54,8 +54,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     if arm["stddev"]:
         initial = keras.initializers.RandomNormal(stddev=arm["stddev"], seed=generator)
     x = inputs = keras.Input((28, 28))
-    x = ops.pad(layers.Rescaling(1 / 255)(x), ((0, 0), (0, 1), (0, 1)))
-    x = layers.Flatten()(x)  # 29 * 29 = 841
+    x = layers.Flatten()(ops.pad(layers.Rescaling(1 / 255)(x), ((0, 0), (0, 1), (0, 1))))  # 841
     for _ in range(5):
         z = layers.Dense(config.width, kernel_initializer=initial)(x)
         x = layers.LeakyReLU(config.leak)(z) if name == "leaky" else layers.Activation(name)(z)
