@@ -123,8 +123,8 @@ MUTANTS = {
     ),
     "response normalization divides alpha by n": (
         "common/ingredients/alexnet.py",
-        "self.alpha * near",
-        "self.alpha / self.n * near",
+        "1e-4 * (np.abs",
+        "1e-4 / 5 * (np.abs",
         "tests/ingredients/test_alexnet.py",
     ),
     "resumed training forgets the optimizer": (

@@ -4,48 +4,35 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-# Arguments of `alexnet` for the net of the paper; side 227, since 224 does not fit its strides.
+# Sizes of the net scaled down to CIFAR-10, and of the paper's, where 224 does not fit the strides.
+# `first`: kernel size, stride and padding of conv1.
+CIFAR = {"side": 32, "first": (5, 1, "same"), "maps": (32, 64, 96, 96, 64), "units": 512}
 PUBLISHED = {
     "side": 227,
     "first": (11, 4, "valid"),
     "maps": (96, 256, 384, 384, 256),
     "units": 4096,
 }
-# Inputs of a unit in each layer of that net with one group.
-FAN_IN = (363, 2400, 2304, 3456, 3456, 9216, 4096, 4096)
+FAN_IN = (363, 2400, 2304, 3456, 3456, 9216, 4096, 4096)  # published, by layer, without groups
 
 
 def alexnet(
-    classes,
-    seed,
-    *,
-    side=32,
-    first=(5, 1, "same"),
-    maps=(32, 64, 96, 96, 64),
-    units=512,
-    groups=2,
-    normalize=True,
-    pool=3,
-    dropout=0.5,
-    weight_decay=5e-4,
+    classes, seed, groups=2, normalize=True, pool=3, dropout=0.5, weight_decay=5e-4, **sizes
 ):
     """(B, side, side, 3) pixels minus their mean -> (B, classes) logits.
 
-    The defaults scale the net down to CIFAR-10; `**PUBLISHED` is the net for ImageNet. Initial
-    weights are N(0, .01^2), times sqrt(published fan-in / own fan-in), so that each layer keeps its
-    gain. Layers are named conv1 .. conv5, dense6, dense7 and logits.
+    Initial weights are N(0, .01^2), times sqrt(published fan-in / own fan-in), so that each layer
+    keeps its gain. Layers are named conv1 .. conv5, dense6, dense7 and logits.
 
     Args:
-        side: height and width of the images.
-        first: kernel size, stride and padding of conv1.
-        maps: feature maps of the five convolutions.
-        units: units of dense6 and of dense7.
         groups: of maps in conv2, conv4 and conv5: 2 as on the paper's two GPUs, or 1.
         normalize: whether local response normalization follows conv1 and conv2.
         pool: size of the max-pooling windows, whose stride is 2: with 3 they overlap.
         dropout: probability of dropping a unit of dense6 and dense7.
         weight_decay: v <- momentum v - learning rate (weight_decay w + gradient).
+        sizes: in place of those in CIFAR; `**PUBLISHED` is the net for ImageNet.
     """
+    side, first, maps, units = (CIFAR | sizes).values()
     generator = keras.random.SeedGenerator(seed)
 
     def settings(layer, inputs):
@@ -58,8 +45,13 @@ def alexnet(
         }
 
     def conv(x, layer, size, strides=1, padding="same", groups=1):
+        name, filters = f"conv{layer}", maps[layer - 1] // groups
         how = settings(layer, size**2 * x.shape[-1]) | {"strides": strides, "padding": padding}
-        return grouped(x, groups, maps[layer - 1], size, name=f"conv{layer}", **how)
+        if groups == 1:
+            return layers.Conv2D(filters, size, name=name, **how)(x)
+        split = ops.split(x, groups, axis=-1)  # faster on a CPU than `Conv2D(groups=groups)`
+        convolved = [layers.Conv2D(filters, size, **how)(group) for group in split]
+        return layers.Concatenate(name=name)(convolved)
 
     x = inputs = keras.Input((side, side, 3))
     for layer, kernel in ((1, first), (2, (5, 1, "same", groups))):
@@ -74,60 +66,30 @@ def alexnet(
     return keras.Model(inputs, layers.Dense(classes, name="logits", **settings(8, units))(x))
 
 
-def grouped(x, groups, filters, kernel_size, name=None, **settings):
-    """`Conv2D(filters, kernel_size, groups=groups, name=name, **settings)(x)`, faster on a CPU.
-
-    (B, H, W, C) -> (B, H', W', filters). Raises ValueError if groups do not divide C and filters.
-    """
-    if x.shape[-1] % groups or filters % groups:
-        divided = f"{x.shape[-1]} and {filters} maps"
-        raise ValueError(f"expected groups that divide {divided}, received {groups}")
-    if groups == 1:
-        return layers.Conv2D(filters, kernel_size, name=name, **settings)(x)
-    split = ops.split(x, groups, axis=-1)
-    convolved = [layers.Conv2D(filters // groups, kernel_size, **settings)(one) for one in split]
-    return layers.Concatenate(name=name)(convolved)
-
-
-@keras.saving.register_keras_serializable("recipes")
 class LocalResponseNormalization(layers.Layer):
-    """(B, H, W, C) -> (B, H, W, C): b_i = a_i / (k + alpha * sum_j a_j^2)^beta.
+    """(B, H, W, C) -> (B, H, W, C): a_i / (2 + 1e-4 * sum_j a_j^2)^.75, over 5 maps j around i.
 
-    The sum is over the n maps (odd) around map i, at the same place; alpha is not divided by n.
-    Krizhevsky et al. 2012, section 3.3. The sum is a product with a band matrix (C, C) and the
+    Krizhevsky et al. 2012, section 3.3. The sum is a product with a band matrix (C, C), and the
     gradient is written out: faster on a CPU than `tf.nn.local_response_normalization`.
     """
-
-    def __init__(self, k=2.0, n=5, alpha=1e-4, beta=0.75, **kwargs):
-        super().__init__(**kwargs)
-        if n < 1 or n % 2 == 0:
-            raise ValueError(f"expected an odd n of at least 1, received {n}")
-        self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
 
     def call(self, a):
         """(B, H, W, C) -> (B, H, W, C)."""
         maps = np.arange(a.shape[-1])
-        near = np.abs(maps[:, None] - maps) <= self.n // 2
-        band = ops.cast(self.alpha * near, a.dtype)
+        band = ops.cast(1e-4 * (np.abs(maps[:, None] - maps) <= 2), a.dtype)
 
         @ops.custom_gradient
         def normalize(a):
-            flat = ops.reshape(a, (-1, a.shape[-1]))
-            base = self.k + ops.matmul(ops.square(flat), band)
-            if self.beta == 0.75:  # two roots take far less time than a general power
-                root = ops.rsqrt(base)
-                factor = root * ops.sqrt(root)
-            else:
-                factor = ops.power(base, -self.beta)
+            base = 2 + ops.matmul(ops.square(a), band)
+            root = ops.rsqrt(base)
+            factor = root * ops.sqrt(root)  # base^-.75 in far less time than by a general power
 
             def gradient(*inputs, upstream=None):  # backends differ in how they pass it
-                # db_i/da_j = factor_i [i = j] - 2 beta band_ij a_i a_j factor_i / base_i
+                # db_i/da_j = factor_i [i = j] - 2 * .75 * band_ij a_i a_j factor_i / base_i
                 upstream = inputs[-1] if upstream is None else upstream
-                upstream = ops.reshape(upstream, ops.shape(flat))
-                shared = ops.matmul(upstream * flat * factor / base, band)
-                own = upstream * factor - 2 * self.beta * flat * shared
-                return ops.reshape(own, ops.shape(a))
+                shared = ops.matmul(upstream * a * factor / base, band)
+                return upstream * factor - 1.5 * a * shared
 
-            return ops.reshape(flat * factor, ops.shape(a)), gradient
+            return a * factor, gradient
 
-        return normalize(a)
+        return ops.reshape(normalize(ops.reshape(a, (-1, len(maps)))), ops.shape(a))

@@ -3,16 +3,13 @@
 Source: Krizhevsky, Sutskever & Hinton, ImageNet classification with deep convolutional neural
 networks (NIPS 2012): two groups of maps ("grouped", 60,965,224 parameters) as on its two GPUs, or
 one ("single", 62,378,344). Top-1 and top-5 error: 37.5 and 17.0 % on ILSVRC-2010, 40.7 and 18.2 %
-on the validation images of ILSVRC-2012. `--schedule halve` is the lecture's (TU Darmstadt): start
-at ten times the learning rate, halve it whenever the validation error stalls.
+on the validation images of ILSVRC-2012. `--schedule halve` is the lecture's (TU Darmstadt).
 
-Differs from the source: by default the stack is scaled down to CIFAR-10 ("cifar"): images with a
-margin of 4, crops of 32 x 32, no stride, a third to an eighth of the maps and units, initial
-weights scaled so that every layer keeps its gain. The last tenth of the training images validates.
-After six epochs, not ninety, ten crops tell little more than one. At full size 227 replaces the
-paper's 224; the color shift takes the root of the eigenvalues. --paper trains "grouped" on
-photographs and has not been run: `--dataset imagenet2012` or another one of TensorFlow Datasets, or
-`--dataset folder --data-dir DIR` with a folder of photographs per class.
+Differs from the source: by default the stack is scaled down to CIFAR-10 ("cifar"), with crops of
+32 x 32 from a margin of 4, and validated on the last tenth of the training images. After six
+epochs, not ninety, ten crops tell little more than one. At full size 227 replaces the paper's 224.
+--paper trains "grouped" on photographs and has not been run: `--dataset imagenet2012` or another
+one of TensorFlow Datasets, or `--dataset folder --data-dir DIR` with a folder of them per class.
 
     make recipe-alexnet          ten to twenty minutes on 2 cores
 """
@@ -69,10 +66,8 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
-    (x, y), (x_test, y_test) = (
-        [array[: n or None] for array in split]
-        for split, n in zip(data, (config.n_train, config.n_test), strict=True)
-    )
+    x, y = (array[: config.n_train or None] for array in data[0])
+    x_test, y_test = (array[: config.n_test or None] for array in data[1])
     held_out = max(1, len(x) // 10)
     validation_data = x[-held_out:], y[-held_out:]
     x, y = x[:-held_out], y[:-held_out]
@@ -86,39 +81,23 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     sgd = keras.optimizers.SGD(start * config.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
-    plateau = {"patience": 1, "mode": "max", "min_delta": 0}
-    history = fit(
-        model,
-        x,
-        y,
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        callbacks=[keras.callbacks.ReduceLROnPlateau("val_accuracy", factor, **plateau)],
-        validation_data=validation_data,
-    ).history
-    metrics = {}
-    predicted = predict_crops(crop, net, x_test)
+    stalls = {"patience": 1, "mode": "max", "min_delta": 0}
+    how = {"batch_size": config.batch_size, "epochs": config.epochs}
+    how["callbacks"] = [keras.callbacks.ReduceLROnPlateau("val_accuracy", factor, **stalls)]
+    history = fit(model, x, y, **how, validation_data=validation_data).history
+    metrics, predicted = {}, predict_crops(crop, net, x_test)
     for crops, probabilities in zip(("center crop", "ten crops"), predicted, strict=True):
-        top_1, top_5 = errors(probabilities, y_test)
-        metrics |= {f"test error, {crops} (%)": top_1, f"top-5 error, {crops} (%)": top_5}
+        for name, k in (("test", 1), ("top-5", 5)):
+            right = ops.convert_to_numpy(ops.in_top_k(y_test, probabilities, k))
+            metrics[f"{name} error, {crops} (%)"] = 100 * np.mean(~right)
     curves = {
         "training error (%)": 100 * (1 - np.array(history["accuracy"])),
         "validation error (%)": 100 * (1 - np.array(history["val_accuracy"])),
         "learning rate": history["learning_rate"],
     }
+    filters = np.moveaxis(net.get_layer("conv1").get_weights()[0], -1, 0)
     crops = ops.convert_to_numpy(crop(np.repeat(x[:1], SHOWN, axis=0), training=True))
-    pictures = {
-        "filters": np.moveaxis(net.get_layer("conv1").get_weights()[0], -1, 0),
-        "crops": crops + mean.mean(axis=(0, 1)),
-    }
-    return Outcome(metrics, curves, pictures)
-
-
-def errors(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Top-1 and top-5 error (%) of probabilities (n, classes) against labels (n,)."""
-    own = probabilities[np.arange(len(labels)), labels][:, None]
-    ranks = (~(probabilities <= own)).sum(axis=1)  # so that NaN counts as wrong
-    return 100 * np.mean(ranks >= 1), 100 * np.mean(ranks >= 5)
+    return Outcome(metrics, curves, {"filters": filters, "crops": crops + mean.mean(axis=(0, 1))})
 
 
 # ---- findings
@@ -129,8 +108,8 @@ FINDINGS = (Lower(ERROR, "AlexNet", than=90.0, dataset="cifar10"),)  # chance, o
 def plot(results: Results):
     """Errors by epoch, the filters of the first layer, and one image as training sees it."""
     variant = results.config["variant"]
-    figure, axes = figures.panels(results.titled(f"AlexNet, {variant}"), 1, 3)
-    learning, first_layer, augmented = axes[0]
+    title = results.titled(f"AlexNet, {variant}")
+    figure, [[learning, first_layer, augmented]] = figures.panels(title, 1, 3)
     figures.label(learning, "learning", "epoch", "error (%)")
     for color, name in zip(figures.COLORS, ("training", "validation"), strict=False):
         figures.lines(learning, results.curves(f"{name} error (%)", "AlexNet"), name, color)

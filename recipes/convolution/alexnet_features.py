@@ -1,12 +1,12 @@
 """Images near each other in AlexNet's last hidden layer are of one class more often than by pixels.
 
-Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), section 6.1, figures 3 and 4: the filters of the
-first layer, and the six training images whose last hidden layer is nearest to a test image's by
-Euclidean distance. Both are shown there in pictures, without numbers.
+Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), section 6.1, figures 3 and 4, pictures without
+numbers: the filters of the first layer, and the six training images whose last hidden layer is
+nearest to a test image's by Euclidean distance.
 
-Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Nearest by
-features is compared with nearest by raw pixels. Roughness, our own number, is the mean squared
-difference of neighboring weights over twice their variance: 1 for white noise, less if smooth.
+Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Roughness,
+our own number, is the mean squared difference of neighboring weights over twice their variance: 1
+for white noise, less if smooth.
 
     make recipe-alexnet-features          five to eight minutes on 2 cores
 """
@@ -24,7 +24,6 @@ from common.ingredients.layers import Crop
 from common.training import fit
 
 NEAREST = 6  # training images found for a test image
-SHOWN = 5  # test images in the figure
 
 
 @dataclass(frozen=True)
@@ -51,22 +50,22 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x_train, y_train = x_train[: config.n_train], y_train[: config.n_train]
     mean = x_train.mean(axis=0, dtype="float32")
     net = build_model(config, arm, seed)
-    crop = Crop(32, mean, margin=4, seed=seed)
-    model = keras.Sequential([keras.Input((32, 32, 3)), crop, net])
+    before = net.get_layer("conv1").get_weights()[0]
+    model = keras.Sequential([keras.Input((32, 32, 3)), Crop(32, mean, margin=4, seed=seed), net])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     sgd = keras.optimizers.SGD(config.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
-    before = net.get_layer("conv1").get_weights()[0]
     fit(model, x_train, y_train, batch_size=config.batch_size, epochs=config.epochs)
     filters = net.get_layer("conv1").get_weights()[0]
     chosen = np.random.default_rng(seed).permutation(len(x_test))[: config.queries]
     queries, labels = x_test[chosen], y_test[chosen]
     probe = keras.Model(net.inputs[0], [net.get_layer("dense7").output, net.output])
-    features, logits = probe.predict(queries - mean, batch_size=500, verbose=0)
-    among, _ = probe.predict(x_train - mean, batch_size=500, verbose=0)
-    pixels, its_pixels = (x.reshape(len(x), -1).astype("float32") for x in (queries, x_train))
-    found = {"features": nearest(features, among), "pixels": nearest(pixels, its_pixels)}
+    (features, logits), (among, _) = (
+        probe.predict(x - mean, batch_size=500, verbose=0) for x in (queries, x_train)
+    )
     right = logits.argmax(axis=1) == labels
+    pixels = (x.reshape(len(x), -1).astype("float32") for x in (queries, x_train))
+    found = {"features": nearest(features, among), "pixels": nearest(*pixels)}
     metrics = {
         "roughness of the trained filters": roughness(filters),
         "roughness of the untrained filters": roughness(before),
@@ -75,7 +74,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     for name, indices in found.items():
         same = 100 * np.mean(y_train[indices] == labels[:, None])
         metrics[f"nearest {NEAREST} by {name} of the same class (%)"] = same
-    shown = np.argsort(~right, kind="stable")[:SHOWN]  # the right ones first
+    shown = np.argsort(~right, kind="stable")[:5]  # the right ones first
     rows = [[queries[i], *x_train[indices[i]]] for i in shown for indices in found.values()]
     return Outcome(metrics, pictures={"untrained": before, "trained": filters, "nearest": rows})
 
@@ -97,10 +96,10 @@ def roughness(filters: np.ndarray) -> float:
 # ---- findings
 SAME, ROUGHNESS = f"nearest {NEAREST} by %s of the same class (%%)", "roughness of the %s filters"
 SMOOTHER = {"than_metric": ROUGHNESS % "untrained", "ratio": True}
-SOURCE = {"source": "Krizhevsky et al. 2012, section 6.1"}
+SOURCE = "Krizhevsky et al. 2012, section 6.1"
 FINDINGS = (
-    Higher(SAME % "features", "AlexNet", than_metric=SAME % "pixels", **SOURCE),
-    Lower(ROUGHNESS % "trained", "AlexNet", **SMOOTHER, **SOURCE),
+    Higher(SAME % "features", "AlexNet", than_metric=SAME % "pixels", source=SOURCE),
+    Lower(ROUGHNESS % "trained", "AlexNet", **SMOOTHER, source=SOURCE),
 )
 
 
@@ -113,10 +112,9 @@ def plot(results: Results):
         rough = results.metric(ROUGHNESS % which, "AlexNet").mean()
         title = f"filters, {which}: roughness {rough:.2f}"
         figures.show(panel, (filters - low) / (high - low), 4, title)
-    rows = results.picture("nearest", "AlexNet")
-    pictures = rows.reshape(-1, *rows.shape[2:]) / 255
-    title = "test image, nearest by features\nand, below, by pixels"
-    figures.show(axes[0, 2], pictures, 1 + NEAREST, title)
+    rows = results.picture("nearest", "AlexNet").reshape(-1, 32, 32, 3) / 255
+    title = "test image, then the nearest by features\nand, in the row below, by pixels"
+    figures.show(axes[0, 2], rows, 1 + NEAREST, title)
     return figure
 
 

@@ -1,20 +1,16 @@
 """The images that excite a deep unit of AlexNet most are more often of one class.
 
-Source: Zeiler & Fergus, Visualizing and understanding convolutional networks (ECCV 2014), sections
-4 and 4.2: the patches that excite a unit most, what in them does so, and how the output changes
-while a gray square hides a part of the image. That units grow with depth from edges to objects is
-shown there in pictures.
+Source: Zeiler & Fergus (ECCV 2014), sections 4 and 4.2, pictures without numbers: the patches that
+excite a unit most, what in them does so, and the output while a gray square hides a part.
 
-Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Our own
-number is the share of the commonest class among the nine images that excite a unit most, mean over
-units. What in a patch excites is shown by the gradient of the response with respect to the pixels
-(Simonyan et al. 2014); Zeiler & Fergus's projection differs from it at the ReLUs only.
+Differs from the source: CIFAR-10, the stack of the recipe alexnet, trained briefly, and a number of
+our own, the share of the commonest class. The paper's projection is replaced by the gradient of the
+response with respect to the pixels (Simonyan et al. 2014), which differs at the ReLUs only.
 
     make recipe-alexnet-units          five to eight minutes on 2 cores
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -30,10 +26,8 @@ from common.ingredients.alexnet import alexnet
 from common.ingredients.layers import Crop
 from common.training import fit
 
-LAYERS = [f"conv{i}" for i in range(1, 6)]
-MOST = 9  # images that excite a unit most
-UNITS = (0, 16)  # of each layer, in the figure
-SIDE = 96  # pixels of a picture of what excites them
+LAYERS, UNITS = [f"conv{i}" for i in range(1, 6)], (0, 16)  # the units in the figure
+MOST, SIDE = 9, 96  # images that excite a unit most; pixels of a picture of what does so
 
 
 @dataclass(frozen=True)
@@ -61,56 +55,50 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x_train, y_train = x_train[: config.n_train], y_train[: config.n_train]
     mean = x_train.mean(axis=0, dtype="float32")
     net = build_model(config, arm, seed)
-    crop = Crop(32, mean, margin=4, seed=seed)
-    model = keras.Sequential([keras.Input((32, 32, 3)), crop, net])
+    model = keras.Sequential([keras.Input((32, 32, 3)), Crop(32, mean, margin=4, seed=seed), net])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     sgd = keras.optimizers.SGD(config.learning_rate, momentum=0.9)
     model.compile(sgd, loss, metrics=["accuracy"])
     fit(model, x_train, y_train, batch_size=config.batch_size, epochs=config.epochs)
     chosen = np.random.default_rng(seed).permutation(len(x_test))[: config.n_shown]
     images, labels = x_test[chosen] - mean, y_test[chosen]
-    strongest = [layers.GlobalMaxPooling2D()(net.get_layer(name).output) for name in LAYERS]
-    probe = keras.Model(net.inputs[0], [*strongest, net.output])
+    outputs = [layers.GlobalMaxPooling2D()(net.get_layer(name).output) for name in LAYERS]
+    probe = keras.Model(net.inputs[0], [*outputs, net.output])
     *strongest, logits = probe.predict(images, batch_size=500, verbose=0)
     right = logits.argmax(axis=1) == labels
     metrics, excited = {"test accuracy (%)": 100 * np.mean(right)}, []
-    for i, name in enumerate(LAYERS):
-        metrics[f"commonest class of {MOST} images, {name} (%)"] = purity(strongest[i], labels)
+    for name, output, responses in zip(LAYERS, outputs, strongest, strict=True):
+        metrics[f"commonest class of {MOST} images, {name} (%)"] = purity(responses, labels)
         for unit in UNITS:
-            image = images[strongest[i][:, unit].argmax()]
-            excited += exciting(image, mean, lambda x, i=i, unit=unit: probe(x)[i][0, unit])
+            image = images[responses[:, unit].argmax()]
+            excited += exciting(image, mean, keras.Model(net.inputs[0], output[:, unit]))
     shown = np.argsort(~right, kind="stable")[:5]  # the right ones first
     hidden = [probabilities(probe, images[i], config.square)[..., labels[i]] for i in shown]
-    pictures = {"excited": excited, "images": x_test[chosen][shown] / 255, "hidden": hidden}
-    return Outcome(metrics, pictures=pictures)
+    tests = x_test[chosen][shown] / 255
+    return Outcome(metrics, pictures={"excited": excited, "images": tests, "hidden": hidden})
 
 
 def purity(strongest: np.ndarray, labels: np.ndarray) -> float:
-    """Strongest responses (n, units), labels (n,) -> mean share of the commonest class (%).
-
-    Among the images that excite a unit most; units that never respond are left out.
-    """
+    """Strongest responses (n, units), labels (n,) -> mean share of the commonest class (%)."""
     most = labels[np.argsort(-strongest, axis=0)[:MOST]]
-    alive = strongest.max(axis=0) > 0
+    alive = strongest.max(axis=0) > 0  # units that respond at all
     return 100 * np.mean([np.bincount(classes).max() / MOST for classes in most.T[alive]])
 
 
-def exciting(image: np.ndarray, mean: np.ndarray, respond: Callable) -> list[np.ndarray]:
+def exciting(image: np.ndarray, mean: np.ndarray, unit: keras.Model) -> list[np.ndarray]:
     """The patch of an image that excites a unit, and the gradient of its response there.
 
-    `image` are pixels (32, 32, 3) minus `mean`; `respond` takes (1, 32, 32, 3) to the unit's
-    strongest response. Both pictures are its receptive field, enlarged, (SIDE, SIDE, 3) in 0..1.
+    `image` is (32, 32, 3) minus `mean`; `unit` takes (1, 32, 32, 3) to the unit's strongest
+    response. Both pictures show its receptive field, enlarged, (SIDE, SIDE, 3) in 0..1.
     """
     with tf.GradientTape() as tape:
-        x = tf.constant(image[None])
-        tape.watch(x)
-        response = respond(x)
+        tape.watch(x := tf.constant(image[None]))
+        response = unit(x)
     gradient = tape.gradient(response, x)[0].numpy()
     rows, columns = (np.flatnonzero(np.abs(gradient).sum(axis=(axis, 2))) for axis in (1, 0))
     if len(rows) == 0:  # a unit that never responds
         return 2 * [np.ones((SIDE, SIDE, 3), "float32")]
-    gray = 0.5 + gradient / np.abs(gradient).max() / 2
-    both = np.stack([(image + mean) / 255, gray])
+    both = np.stack([(image + mean) / 255, 0.5 + gradient / np.abs(gradient).max() / 2])
     field = both[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     how = {"interpolation": "nearest", "pad_to_aspect_ratio": True, "fill_value": 1.0}
     return list(ops.convert_to_numpy(ops.image.resize(field, (SIDE, SIDE), **how)))
@@ -123,7 +111,7 @@ def probabilities(probe: keras.Model, image: np.ndarray, side: int) -> np.ndarra
     for one, (row, column) in zip(hidden, itertools.product(places, places), strict=True):
         one[row : row + side, column : column + side] = 0
     softmax = ops.softmax(probe.predict(hidden, batch_size=500, verbose=0)[-1])
-    return ops.convert_to_numpy(softmax).reshape(len(places), len(places), -1)
+    return np.reshape(softmax, (len(places), len(places), -1))
 
 
 # ---- findings
@@ -133,9 +121,9 @@ FINDINGS = (Higher(COMMONEST % "conv5", "AlexNet", than_metric=COMMONEST % "conv
 
 def plot(results: Results):
     """What excites units, of how many classes that is, and where hiding matters."""
-    figure, axes = figures.panels(results.titled("What excites AlexNet's units"), 1, 4)
-    axes[0, 0].get_gridspec().set_width_ratios([5, 4, 2, 2])
-    units, share, images, hidden = axes[0]
+    title = results.titled("What excites AlexNet's units")
+    figure, [[units, share, images, hidden]] = figures.panels(title, 1, 4)
+    units.get_gridspec().set_width_ratios([5, 4, 2, 2])
     figures.show(units, results.picture("excited", "AlexNet"), 4, "two units: patch, gradient")
     for row, name in enumerate(LAYERS):
         units.text(-3, (SIDE + 2) * (row + 0.5), name, ha="right", va="center")
@@ -145,8 +133,8 @@ def plot(results: Results):
     figures.label(share, title, "convolution", y)
     share.set_ylim(0)
     figures.show(images, results.picture("images", "AlexNet"), 1, "test\nimage")
-    maps = results.picture("hidden", "AlexNet")
-    figures.show(hidden, maps, 1, "probability while\na square hides", cmap="YlGnBu_r")
+    maps, title = results.picture("hidden", "AlexNet"), "probability while\na square hides"
+    figures.show(hidden, maps, 1, f"{title}\n(blue 0, yellow 1)", cmap="YlGnBu_r")
     return figure
 
 

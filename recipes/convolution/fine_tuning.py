@@ -1,17 +1,14 @@
 """A net trained on eight classes learns two others from 50 images better than a new net.
 
 Source: the lecture (TU Darmstadt) on deep nets after Krizhevsky et al. 2012; Yosinski, Clune,
-Bengio & Lipson, How transferable are features in deep neural networks? (NIPS 2014): features
-learned on other classes help, more so if they are trained further. They print no figures for
-training sets this small.
+Bengio & Lipson (NIPS 2014): features learned on other classes help, more so if they are trained
+further. They print no figures for training sets this small.
 
 Differs from the source: CIFAR-10 and the stack of the recipe alexnet. All classes but deer and
 horse are learned first, then these two from 50 to 500 images: by a new net, by a new last layer on
-frozen features, or by fine-tuning all layers at a lower learning rate. All take the same number of
-mini-batches, with dropout on frozen features too; test images are the 2,000 of the two classes.
-Weights start as He's: with AlexNet's own a new net learns nothing from so few images. Against He's
-the gain is certain for 50 images only, and gone at 500. Frozen features do as well as fine-tuned
-ones except at 500 images.
+frozen features, or by fine-tuning all layers, each on the same number of mini-batches. Weights
+start as He's: with AlexNet's own a new net learns nothing from so few images. The gain is certain
+for 50 images only, and gone at 500. Frozen features do as well as fine-tuned ones, except at 500.
 
     make recipe-fine-tuning          six to eighteen minutes on 2 cores
 """
@@ -70,46 +67,38 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     mean = data[0][0].mean(axis=0)
-    (x_train, y_train), (x_test, y_test) = (only(TWO, *images) for images in data)
+    (x_train, y_train), test = (only(TWO, *images) for images in data)
 
-    def learn(net, x, y, learning_rate, **settings) -> dict:
+    def learn(net, x, y, learning_rate, **how) -> dict:
         """Trains the net in place on random crops; its history."""
         crop = Crop(32, mean, margin=4, seed=seed)
         model = keras.Sequential([keras.Input((32, 32, 3)), crop, net])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         sgd = keras.optimizers.SGD(learning_rate, config.momentum)
         model.compile(sgd, loss, metrics=["accuracy"])
-        return fit(model, x, y, **settings).history
+        return fit(model, x, y, **how).history
 
     def eight_classes() -> list[np.ndarray]:
         """Weights of the features after training on the eight classes."""
         net = build_model(config, ARMS["new net"] | {"classes": 8}, seed)
         x, y = (array[: config.n_eight] for array in only(EIGHT, *data[0]))
-        settings = {"batch_size": config.batch_eight, "epochs": config.epochs_eight}
-        learn(net, x, y, config.learning_rate, **settings)
+        how = {"batch_size": config.batch_eight, "epochs": config.epochs_eight}
+        learn(net, x, y, config.learning_rate, **how)
         return net.get_layer("features").get_weights()
 
     weights = once("eight classes", eight_classes) if arm["pretrained"] else None
-    tuned = arm["pretrained"] and not arm["frozen"]
-    errors = []
+    tuned, metrics = arm["pretrained"] and not arm["frozen"], {}
+    learning_rate = config.learning_rate_tuned if tuned else config.learning_rate
     for size in SIZES:
         net = build_model(config, arm, seed)
         if weights:
             net.get_layer("features").set_weights(weights)
         epochs = max(1, config.steps // -(-size // config.batch_size))
-        history = learn(
-            net,
-            x_train[:size],
-            y_train[:size],
-            config.learning_rate_tuned if tuned else config.learning_rate,
-            batch_size=config.batch_size,
-            epochs=epochs,
-            validation_data=(x_test, y_test),
-            validation_freq=epochs,
-        )
-        errors.append(100 * (1 - history["val_accuracy"][-1]))
-    names = [f"test error from {size} images (%)" for size in SIZES]
-    return Outcome(dict(zip(names, errors, strict=True)), {"test error (%)": errors})
+        how = {"batch_size": config.batch_size, "epochs": epochs}
+        how |= {"validation_data": test, "validation_freq": epochs}
+        history = learn(net, x_train[:size], y_train[:size], learning_rate, **how)
+        metrics[f"test error from {size} images (%)"] = 100 * (1 - history["val_accuracy"][-1])
+    return Outcome(metrics, {"test error (%)": list(metrics.values())})
 
 
 def only(classes: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,8 +117,8 @@ FINDINGS = (
 
 def plot(results: Results):
     """Test error by the number of training images of the two classes."""
-    figure, axes = figures.panels(results.titled("Deer or horse, after eight other classes"), 1, 1)
-    panel = axes[0, 0]
+    title = results.titled("Deer or horse, after eight other classes")
+    figure, [[panel]] = figures.panels(title, 1, 1)
     xlabel = "training images of the two classes"
     figures.curves(panel, results, "test error (%)", x=SIZES, xlabel=xlabel)
     panel.set_xscale("log")

@@ -1,13 +1,12 @@
 """Batch normalization needs fewer steps at a small learning rate, and bears one that stops others.
 
-Source: Ioffe & Szegedy, Batch Normalization (ICML 2015), section 4.1: MNIST as binary images, three
-hidden layers of 100 sigmoid units, small Gaussian weights, mini-batches of 60, 50,000 steps. It
-shows two figures and no number: the normalized net is ahead from the start, and the {15, 50, 85}th
-percentiles of the input to a typical sigmoid of the last hidden layer stay where they are.
+Source: Ioffe & Szegedy (ICML 2015), section 4.1, figures without numbers: on binary MNIST a net of
+three hidden layers of 100 sigmoid units is ahead from the start if it is normalized, and the
+percentiles of the input to a typical sigmoid of its last hidden layer stay where they are.
 
-Differs from the source: 10,000 steps by default (--paper: 50,000). The paper names neither the
-learning rate nor the standard deviation of the weights, so learning rates from .1 to 30 stand side
-by side. At 1, where the plain net does best, BN is ahead in the first tenth only; both end alike.
+Differs from the source: 10,000 steps by default. The paper names neither the learning rate nor the
+size of the weights, so learning rates from .1 to 30 stand side by side. At 1, where the plain net
+does best, BN is ahead in the first tenth only; both end alike.
 
     make recipe-batch-norm          five to ten minutes on 2 cores
 """
@@ -52,9 +51,8 @@ ARMS = {
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits. Beta of BN replaces the bias before it."""
-    normal = keras.initializers.RandomNormal(
-        stddev=config.stddev, seed=keras.random.SeedGenerator(seed)
-    )
+    generator = keras.random.SeedGenerator(seed)
+    normal = keras.initializers.RandomNormal(stddev=config.stddev, seed=generator)
     inputs = keras.Input((28, 28))
     x = ops.cast(layers.Flatten()(inputs) > 127, "float32")
     for _ in range(3):
@@ -66,32 +64,22 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
-    (x_train, y_train), (x_test, y_test) = data
+    (x_train, y_train), test = data
     model = build_model(config, arm, seed)
-    model.compile(
-        optimizer=keras.optimizers.SGD(arm["learning_rate"]),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(arm["learning_rate"]), loss, metrics=["accuracy"])
     probe = keras.Model(model.inputs[0], model.layers[-2].input)  # into the last hidden sigmoids
 
-    def percentiles() -> np.ndarray:
-        """Of each unit's inputs, (3, width)."""
-        z = ops.convert_to_numpy(probe(x_test[:1_000], training=False))
+    def percentiles() -> np.ndarray:  # of each unit's inputs, (3, width)
+        z = ops.convert_to_numpy(probe(test[0][:1_000], training=False))
         return np.percentile(z, PERCENTILES, axis=0)
 
     record = Record(percentiles)
-    history = fit(
-        model,
-        x_train,
-        y_train,
-        batch_size=config.batch_size,
-        epochs=config.steps // config.every,
-        steps_per_epoch=config.every,
-        validation_data=(x_test, y_test),
-        callbacks=[record],
-    ).history
-    accuracy, moved = 100 * np.array(history["val_accuracy"]), drift(np.array(record.values))
+    steps = {"epochs": config.steps // config.every, "steps_per_epoch": config.every}
+    how = {"batch_size": config.batch_size, "validation_data": test, "callbacks": [record]}
+    history = fit(model, x_train, y_train, **steps, **how).history
+    accuracy = 100 * np.array(history["val_accuracy"])
+    moved = drift(into := np.array(record.values))
 
     def steps_to(wanted: float) -> int:  # one evaluation more than there are: never
         return config.every * (1 + int(np.argmax([*(accuracy >= wanted), True])))
@@ -104,15 +92,12 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         "drift of the percentiles": moved.mean(),
     }
     typical = np.argsort(moved)[len(moved) // 2]
-    curves = {f"{p}th": np.array(record.values)[:, i, typical] for i, p in enumerate(PERCENTILES)}
+    curves = {f"{p}th": into[:, i, typical] for i, p in enumerate(PERCENTILES)}
     return Outcome(metrics, {"test accuracy (%)": accuracy, **curves})
 
 
 def drift(percentiles: np.ndarray) -> np.ndarray:
-    """(evaluations, 3, units) -> mean distance of each unit's percentiles from where they end.
-
-    In units of the final distance of the outer two.
-    """
+    """(evaluations, 3, units) -> each unit's mean distance from its end, over its final spread."""
     end = percentiles[-1]
     return np.abs(percentiles - end).mean(axis=(0, 1)) / (end[2] - end[0])
 
@@ -136,18 +121,18 @@ FINDINGS = (
 def plot(results: Results):
     """Test accuracy at each learning rate, and the percentiles at the smallest one."""
     figure, axes = figures.panels(results.titled("Batch normalization"), 2, 2)
-    every = results.config["every"]
-    for panel, chosen in zip(axes[0], (list(ARMS)[:4], list(ARMS)[4:]), strict=True):
-        how = {"every": every, "xlabel": "step", "each_seed": True}
-        figures.curves(panel, results, "test accuracy (%)", chosen, **how)
+    how = {"every": results.config["every"], "xlabel": "step"}
+    arms = [(arm, arm.replace("rate", "learning rate")) for arm in ARMS]
+    for panel, chosen in zip(axes[0], (arms[:4], arms[4:]), strict=True):
+        figures.curves(panel, results, "test accuracy (%)", dict(chosen), **how, each_seed=True)
         panel.set_ylim(0, 100)
-    for panel, name in zip(axes[1], ("plain, rate 0.1", "BN, rate 0.1"), strict=True):
-        figures.label(panel, f"into a typical last sigmoid: {name}", "step", "percentile")
+    for panel, (arm, name) in zip(axes[1], arms, strict=False):
+        figures.label(panel, name, "step", "input to a typical last sigmoid")
         for p, color in zip(PERCENTILES, figures.COLORS, strict=False):
-            one_seed = results.curves(f"{p}th", name)[:1]  # units differ
-            figures.lines(panel, one_seed, f"{p}th", color, every)
+            one_seed = results.curves(f"{p}th", arm)[:1]  # units differ
+            figures.lines(panel, one_seed, f"{p}th percentile", color, how["every"])
     axes[1, 1].sharey(axes[1, 0])
-    for panel in (axes[0, 0], axes[0, 1], axes[1, 0]):
+    for panel in axes.flat:
         figures.legend(panel)
     return figure
 

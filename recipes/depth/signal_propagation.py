@@ -1,15 +1,14 @@
 """Before any training, Xavier's weights halve the signal of a ReLU layer and He's keep it.
 
-Source: He, Zhang, Ren & Sun, Delving deep into rectifiers (ICCV 2015), section 2.2: through a ReLU
-layer the second moment of activations (forward) and of gradients (backward) is multiplied by
-n Var(w) / 2: 1/2 under Xavier's N(0, 1/n), 1 under He's N(0, 2/n). Glorot & Bengio, Understanding
-the difficulty of training deep feedforward neural networks (AISTATS 2010), section 4.2.1: in a tanh
-net the mean singular value of a layer's Jacobian is about .5 under the standard U(+-1/sqrt(n)) and
-about .8 under their normalized U(+-sqrt(6 / (n_in + n_out))).
+Source: He, Zhang, Ren & Sun (ICCV 2015), section 2.2: a ReLU layer multiplies the second moment of
+activations (forward) and of gradients (backward) by n Var(w) / 2: 1/2 under Xavier's N(0, 1/n), 1
+under He's N(0, 2/n). Glorot & Bengio (AISTATS 2010), section 4.2.1: in a tanh net the mean singular
+value of a layer's Jacobian is about .5 under the standard U(+-1/sqrt(n)) and about .8 under their
+normalized U(+-sqrt(6 / (n_in + n_out))).
 
-Differs from the source: dense layers, 30 of them (tanh: 5 as there, of 500 units, not 1,000), on
-MNIST minus its mean image; Gaussian noise comes back in place of an error's gradient. The theory is
-about the mean over nets; how far a single net strays from it, and less so if it is wider, is shown.
+Differs from the source: 30 dense layers (tanh: 5 as there, of 500 units, not 1,000), on MNIST minus
+its mean image; Gaussian noise comes back in place of an error's gradient. The theory is about the
+mean over nets; a single net strays from it, less so if it is wider.
 
     make recipe-signal-propagation          a minute on 2 cores
 """
@@ -62,7 +61,6 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
-    """Measures a net as it is initialized."""
     (x_train, _), _ = data
     x = x_train[: config.n_train] - x_train[:10_000].mean(axis=0, dtype="float32")
     model = build_model(config, arm, seed)
@@ -82,19 +80,14 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 def moments(model: keras.Model, x: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Second moments of each layer's activations and of the gradients that reach them.
+    """Second moments of each layer's activations and of the gradients that reach them, (layers,).
 
-    x (n, 28, 28) goes in, and `back` (n, width) comes back from the output. Returns two arrays
-    (layers,), first layer first.
+    x (n, 28, 28) goes in, and `back` (n, width) comes back from the output.
     """
-    activations, a = [], x
+    probe = keras.Model(model.inputs[0], [layer.output for layer in model.layers[3:]])
     with tf.GradientTape() as tape:
-        for layer in model.layers[1:]:
-            a = layer(a)
-            tape.watch(a)
-            activations.append(a)
-        error = tf.reduce_sum(a * back)
-    activations = activations[2:]  # of the dense layers
+        activations = probe(x)
+        error = tf.reduce_sum(activations[-1] * back)
     gradients = tape.gradient(error, activations)
     return tuple(np.mean(np.square(each), axis=(1, 2)) for each in (activations, gradients))
 
@@ -132,12 +125,12 @@ def plot(results: Results):
     """Second moments of activations and gradients by layer, with what theory expects."""
     figure, axes = figures.panels(results.titled("Signal before training"), 1, 2)
     depth = results.config["depth"]
-    for panel, what, start in zip(axes[0], ("activations", "gradients"), (1, depth), strict=True):
-        figures.curves(panel, results, f"log2 of the second moment of {what}", xlabel="layer")
-        for slope in (-1, 0):
-            ends = [-abs(slope * (layer - start)) for layer in (1, depth)]
-            name = "theory" if slope else None
-            panel.plot([1, depth], ends, ":", color=figures.GRAY, label=name)
+    theory = {"activations": ("first", [0, 1 - depth]), "gradients": ("last", [1 - depth, 0])}
+    for panel, (what, (end, xavier)) in zip(axes[0], theory.items(), strict=True):
+        how = {"xlabel": "layer", "title": f"relative to the {end} layer"}
+        figures.curves(panel, results, f"log2 of the second moment of {what}", **how)
+        panel.plot([1, depth], xavier, ":", color=figures.GRAY, label="theory")
+        panel.axhline(0, color=figures.GRAY, linestyle=":")
     figures.legend(axes[0, 0])
     return figure
 

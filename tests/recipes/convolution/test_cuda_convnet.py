@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recipes.convolution import cuda_convnet
-from recipes.convolution.cuda_convnet import ARMS, RECIPE, Config, NormalizeWithinMap, build_model
+from recipes.convolution.cuda_convnet import ARMS, RECIPE, Config, build_model, normalize_within_map
 
 RNG = np.random.default_rng(0)
 
@@ -16,7 +16,7 @@ def test_response_normalization_is_the_formula():
     padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
     squares = sum(padded[:, i : i + 5, j : j + 6] ** 2 for i in range(3) for j in range(3))
     expected = x / (1 + 5e-5 / 9 * squares) ** 0.75
-    np.testing.assert_allclose(NormalizeWithinMap()(x), expected, rtol=1e-4)
+    np.testing.assert_allclose(normalize_within_map(x), expected, rtol=1e-4)
 
 
 def test_the_net_has_the_parameters_of_the_layer_file():
