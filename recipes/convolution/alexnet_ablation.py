@@ -5,10 +5,10 @@ normalization lowers the top-1 error by 1.4 points, overlapping pools by .4, the
 more than 1; without random crops, or without dropout, the net overfits.
 
 Differs from the source: half the maps and units of the recipe alexnet, 4,000 images of CIFAR-10,
-ten epochs. That early the net does not overfit yet, and without dropout it errs less on test images
-too. Three seeds cannot tell the other parts from chance. "no crops and mirrors" leaves out the color
-shift too. Pools of 2 x 2 leave larger maps, so that arm has more weights. --paper trains on all images
-for 60 epochs, which takes hours and has not been run.
+ten epochs. That early the net does not overfit yet, and without dropout it errs less on test
+images too. Three seeds cannot tell the other parts from chance. "no crops and mirrors" leaves out
+the color shift too. Pools of 2 x 2 leave larger maps, so that arm has more weights. --paper trains
+on all images for 60 epochs, which takes hours and has not been run.
 
     make recipe-alexnet-ablation          five to ten minutes on 2 cores
 """
