@@ -17,11 +17,11 @@ from typing import Annotated
 
 import keras
 import numpy as np
-from keras import layers
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Lower
 from common.ingredients.callbacks import Evaluate
+from common.ingredients.digit_nets import nielsen_net
 from common.ingredients.losses import sigmoid_cross_entropy
 from common.training import evaluate, fit
 
@@ -47,17 +47,7 @@ ARMS = {
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs."""
-    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
-    dense = {"kernel_initializer": normal, "bias_initializer": normal}
-    return keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            layers.Dense(30, "sigmoid", **dense),
-            layers.Dense(10, **dense),
-        ]
-    )
+    return nielsen_net(30, seed)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:

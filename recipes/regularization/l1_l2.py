@@ -19,10 +19,10 @@ from typing import Annotated
 import keras
 import numpy as np
 from annotated_types import Ge
-from keras import layers
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Printed
+from common.ingredients.digit_nets import nielsen_net
 from common.ingredients.losses import sigmoid_cross_entropy
 from common.training import fit
 
@@ -54,25 +54,13 @@ ARMS = {  # shares of each lambda, and whether norms are bounded
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs."""
-    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
     l1 = arm["l1"] * config.l1 / config.n_train
     l2 = arm["l2"] * config.l2 / (2 * config.n_train)
-    dense = {
-        "kernel_initializer": normal,
-        "bias_initializer": normal,
-        "kernel_regularizer": keras.regularizers.L1L2(l1, l2) if l1 or l2 else None,
-        "kernel_constraint": keras.constraints.MaxNorm(config.max_norm)
-        if arm["max_norm"]
-        else None,
-    }
-    return keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            layers.Dense(30, "sigmoid", **dense),
-            layers.Dense(10, **dense),
-        ]
+    return nielsen_net(
+        30,
+        seed,
+        kernel_regularizer=keras.regularizers.L1L2(l1, l2) if l1 or l2 else None,
+        kernel_constraint=keras.constraints.MaxNorm(config.max_norm) if arm["max_norm"] else None,
     )
 
 

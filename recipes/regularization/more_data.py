@@ -18,10 +18,10 @@ from typing import Annotated
 import keras
 import numpy as np
 from annotated_types import Ge
-from keras import layers
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Printed
+from common.ingredients.digit_nets import nielsen_net
 from common.ingredients.losses import sigmoid_cross_entropy
 from common.training import evaluate, fit
 
@@ -43,21 +43,7 @@ ARMS = {f"{n:,} images": {"n_train": n} for n in SIZES}
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs."""
-    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
-    dense = {
-        "kernel_initializer": normal,
-        "bias_initializer": normal,
-        "kernel_regularizer": keras.regularizers.L2(config.decay / 2),
-    }
-    return keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            layers.Dense(30, "sigmoid", **dense),
-            layers.Dense(10, **dense),
-        ]
-    )
+    return nielsen_net(30, seed, kernel_regularizer=keras.regularizers.L2(config.decay / 2))
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
