@@ -23,7 +23,7 @@ from annotated_types import Ge
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Printed
-from common.ingredients.attacks import fgsm, noise
+from common.ingredients.attacks import fgsm, noise, probabilities
 from common.ingredients.digit_nets import digit_net
 from common.training import fit, once
 
@@ -72,18 +72,15 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
     def predictions(images: np.ndarray) -> dict[str, np.ndarray]:
         """Classes (n,) that each net predicts."""
-        logits = {
-            name: net.predict(images, batch_size=500, verbose=0) for name, net in nets.items()
-        }
-        return {name: each.argmax(axis=1) for name, each in logits.items()}
+        return {name: probabilities(net, images).argmax(axis=1) for name, net in nets.items()}
 
     attacked = predictions(fgsm(nets[own], x, y, 255 * config.epsilon))
     noisy = predictions(noise(x, 255 * config.epsilon, seed))
     others = [name for name in ARMS if name != own]
+    wrong, wrong_anyway = ([p[name] != y for name in others] for p in (attacked, noisy))
     metrics = {
-        "mean error of the other nets (%)": 100 * np.mean([attacked[name] != y for name in others]),
-        "mean error of the others under noise (%)": 100
-        * np.mean([noisy[name] != y for name in others]),
+        "mean error of the other nets (%)": 100 * np.mean(wrong),
+        "mean error of the others under noise (%)": 100 * np.mean(wrong_anyway),
     }
     return Outcome(metrics | compare(attacked, own, y))
 

@@ -7,8 +7,7 @@ at the start, in mini-batches of 10. "Softmax" is a softmax layer with the log-l
 
 Differs from the source: 10,000 training images, 40 epochs, and one learning rate for all costs. The
 book gives the quadratic cost a learning rate six times higher, which makes up for most of the
-slowdown: that arm is shown, and nothing is stated of it. The book counts no epochs; the comparisons
-are the recipe's own.
+slowdown: that arm is only shown. The book counts no epochs; the comparisons are the recipe's own.
 
     make recipe-slowdown-net          about a minute on 2 cores
 """
@@ -61,18 +60,12 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x_train, y_train), (x_test, y_test) = data
     model = build_model(config, arm, seed)
-    model.compile(
-        optimizer=keras.optimizers.SGD(arm["learning_rate"]),
-        loss=COSTS[arm["cost"]],
-        metrics=["accuracy"],
-    )
+    sgd = keras.optimizers.SGD(arm["learning_rate"])
+    model.compile(sgd, COSTS[arm["cost"]], metrics=["accuracy"])
+    x, y = x_train[: config.n_train], keras.utils.to_categorical(y_train[: config.n_train], 10)
+    test = x_test, keras.utils.to_categorical(y_test, 10)
     history = fit(
-        model,
-        x_train[: config.n_train],
-        keras.utils.to_categorical(y_train[: config.n_train], 10),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x_test, keras.utils.to_categorical(y_test, 10)),
+        model, x, y, batch_size=config.batch_size, epochs=config.epochs, validation_data=test
     ).history
     accuracy = 100 * np.array(history["val_accuracy"])
     learned = np.flatnonzero(accuracy >= config.threshold)
@@ -99,25 +92,19 @@ def plot(results: Results):
     """Test accuracy by epoch under each cost."""
     figure, axes = figures.panels(results.titled("Learning slowdown in a 784-30-10 net"), 1, 1)
     panel = axes[0, 0]
-    names = {name: f"{arm['cost']}, rate {arm['learning_rate']}" for name, arm in ARMS.items()}
+    names = {
+        arm: f"{how['cost']}, learning rate {how['learning_rate']}" for arm, how in ARMS.items()
+    }
     figures.curves(panel, results, "test accuracy (%)", names)
     panel.axhline(results.config["threshold"], color=figures.GRAY, linewidth=1)
     figures.legend(panel)
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"n_train": 200, "epochs": 2},
-    paper={"n_train": 50_000, "epochs": 30},
-    # On digits nets end at 91 % on average: 90 would be too near.
-    on={"digits": {"n_train": 1_000, "threshold": 80.0}},
-    seeds=6,
-)
+SMOKE, PAPER = {"n_train": 200, "epochs": 2}, {"n_train": 50_000, "epochs": 30}
+# On digits nets end at 91 % on average: 90 would be too near.
+ON = {"digits": {"n_train": 1_000, "threshold": 80.0}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, ON, seeds=6)
 
 if __name__ == "__main__":
     main(RECIPE)
