@@ -33,8 +33,8 @@ MUTANTS = {
     ),
     "biases regularized": (
         "recipes/regularization/l1_l2.py",
-        '        "kernel_regularizer": keras',
-        '        "bias_regularizer": keras.regularizers.L1L2(l1, l2) if l1 or l2 else None,\n        "kernel_regularizer": keras',
+        "        kernel_regularizer=keras",
+        "        bias_regularizer=keras.regularizers.L1L2(l1, l2),\n        kernel_regularizer=keras",
         "tests/recipes/regularization/test_l1_l2.py::test_the_penalty_is_lambda_over_n_on_kernels_only",
     ),
     "batch normalization without gamma": (
