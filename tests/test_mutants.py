@@ -69,8 +69,8 @@ MUTANTS = {
     ),
     "validation images trained on": (
         "recipes/regularization/early_stopping.py",
-        "        x[:n],\n        y[:n],\n        batch_size",
-        "        x[:end],\n        y[:end],\n        batch_size",
+        "model, x[:n], y[:n],",
+        "model, x[:end], y[:end],",
         "tests/recipes/regularization/test_early_stopping.py::test_validation_images_are_training_images_that_follow",
     ),
     "held-out images measured on others": (

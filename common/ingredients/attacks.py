@@ -99,7 +99,7 @@ def probabilities(model, x):
 
 def error(model, x, y):
     """Error (%) on images x of true classes y."""
-    return 100 * float(np.mean(probabilities(model, x).argmax(axis=1) != y))
+    return 100 * np.mean(probabilities(model, x).argmax(axis=1) != y)
 
 
 def harm(model, x, y, epsilon, *, steps=20, seed=0, clip=(0, 255)):

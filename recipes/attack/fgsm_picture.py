@@ -4,10 +4,10 @@ Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial exam
 section 4: x' = x + epsilon * sign(dJ/dx), J the cross-entropy of the class predicted for x. Their
 figure 1 turns a panda into a gibbon.
 
-Differs from the source: the conv net of the recipe fgsm, the first test images or a picture of your
-own; --target lowers the cross-entropy of that class instead. Confidence is the mean probability of
-the class predicted without attack. A picture is prepared as MNIST's were: gray, white on black,
-20 x 20 pixels, its center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
+Differs from the source: the conv net of `fgsm`, the first test images or a picture of your own;
+--target lowers the cross-entropy of that class instead. Confidence is that in the class predicted
+without attack. A picture is prepared as MNIST's were: gray, white on black, 20 x 20 pixels, its
+center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
 
     make recipe-fgsm-picture          about a minute on 2 cores
     make recipe-fgsm-picture ARGS="--image FILE --epsilon .2 --seeds 1"

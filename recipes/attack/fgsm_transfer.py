@@ -5,10 +5,9 @@ section 8: of images made against a maxout net, on which both err, softmax regre
 same class as the maxout net for 84.6 %. They explain the transfer and the agreement by the nets'
 being nearly linear.
 
-Differs from the source: its maxout net is deep and trained to the end; ours and the three others
-are trained for two epochs on 20,000 images, and the first 5,000 test images are attacked. Softmax
-regression agrees with our maxout net less often (cause unknown). Random noise of the same size,
-shown to the same nets, is the baseline. `fgsm` is about the attack itself.
+Differs from the source: four nets, trained for two epochs on 20,000 images; the first 5,000 test
+images are attacked. Softmax regression agrees with our maxout net less often (cause unknown).
+Random noise of the same size, shown to the same nets, is the baseline.
 
     make recipe-fgsm-transfer          one to two minutes on 2 cores
 """
@@ -86,10 +85,10 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 def compare(predicted: dict[str, np.ndarray], own: str, y: np.ndarray) -> dict[str, float]:
-    """Error (%) of each net on images made against the net `own`, and how often both agree.
+    """Error (%) of each net on images against the net `own`, and its agreement with it (%).
 
-    `predicted` are classes (n,) by net, y the true ones. Agreement (%) is the share of the same
-    class among images on which both err; 0 if there are none.
+    `predicted` are classes (n,) by net, y the true ones. Agreement is the share of the same class
+    among images on which both err; 0 if there are none.
     """
     metrics = {}
     for name, classes in predicted.items():

@@ -61,11 +61,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     for start, (weight, bias) in STARTS.items():
         neuron = build_model(config, arm, seed)
         neuron.set_weights([np.array([[weight]]), np.array([bias])])
-        neuron.compile(
-            optimizer=keras.optimizers.SGD(arm["learning_rate"]),
-            loss=COSTS[arm["cost"]],
-            metrics=[output],
-        )
+        sgd = keras.optimizers.SGD(arm["learning_rate"])
+        neuron.compile(sgd, COSTS[arm["cost"]], metrics=[output])
         # A metric of training is measured before its step, so one step more shows all outputs.
         history = fit(neuron, x, y, batch_size=1, epochs=config.steps + 1).history
         curves[f"output from {start}"] = history["output"]

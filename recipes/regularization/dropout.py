@@ -75,15 +75,11 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     sgd = keras.optimizers.SGD(config.learning_rate, momentum=0.95)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(sgd, loss, metrics=["accuracy"])
-    history = fit(
-        model,
-        x_train[: config.n_train],
-        y_train[: config.n_train],
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x_test, y_test),
-        validation_freq=min(EVALUATE_EVERY, config.epochs),
-    ).history
+    x, y = x_train[: config.n_train], y_train[: config.n_train]
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    every = min(EVALUATE_EVERY, config.epochs)
+    test = {"validation_data": (x_test, y_test), "validation_freq": every}
+    history = fit(model, x, y, **steps, **test).history
     error = 100 * (1 - np.array(history["val_accuracy"]))
     metrics = {"test error (%)": error[-1], "test cost": history["val_loss"][-1]}
     if arm["dropout"]:

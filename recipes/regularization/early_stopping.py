@@ -63,14 +63,10 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
             arm["monitor"], patience=config.patience, restore_best_weights=True
         )
         callbacks.append(stop)
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    held_out = x[n:end], y[n:end]
     history = fit(
-        model,
-        x[:n],
-        y[:n],
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x[n:end], y[n:end]),
-        callbacks=callbacks,
+        model, x[:n], y[:n], **steps, validation_data=held_out, callbacks=callbacks
     ).history
     kept = evaluate(model, x_test, y_test)
     accuracy = 100 * np.array(history["test_accuracy"])

@@ -50,15 +50,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     model = build_model(config, arm, seed)
     sgd = keras.optimizers.SGD(config.learning_rate)
     model.compile(sgd, sigmoid_cross_entropy, metrics=["accuracy"])
-    history = fit(
-        model,
-        x,
-        y,
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=test,
-        callbacks=[Evaluate("train", x, y)],  # with the weights at the end of the epoch
-    ).history
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    after_epoch = [Evaluate("train", x, y)]  # with the weights at the end of the epoch
+    history = fit(model, x, y, **steps, validation_data=test, callbacks=after_epoch).history
     curves = {
         "training cost": np.array(history["train_loss"]),
         "test cost": np.array(history["val_loss"]),
