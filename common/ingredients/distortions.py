@@ -47,7 +47,8 @@ class Distort(keras.layers.Layer):
 
     def affine(self, n):
         """Rotation, shear and change of size about the middle, then a shift -> (n, 2, 28, 28)."""
-        turn, shear = self.uniform(2, n) * self.rotation * np.pi / 180
+        angles = self.uniform(2, n) * self.rotation * np.pi / 180
+        turn, shear = angles[0], angles[1]
         size = 1 + self.uniform(n, 1, 1) * self.scale
         shift = self.uniform(n, 2, 1, 1) * self.shift
         rows = [ops.cos(turn), -ops.sin(turn + shear), ops.sin(turn), ops.cos(turn + shear)]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.ndimage
+import tensorflow as tf
 
 from common.ingredients.distortions import GRID, Distort, warp
 
@@ -105,3 +106,10 @@ def test_a_saved_layer_distorts_alike():
     first = layer("affine", rotation=3.0, seed=4)
     again = Distort.from_config(first.get_config())
     np.testing.assert_array_equal(first(IMAGES, training=True), again(IMAGES, training=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compiled_layer_distorts_alike(kind):
+    eager, distort = layer(kind), layer(kind)
+    compiled = tf.function(lambda images: distort(images, training=True))
+    np.testing.assert_allclose(compiled(IMAGES), eager(IMAGES, training=True), atol=1e-5)
