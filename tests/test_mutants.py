@@ -105,8 +105,8 @@ MUTANTS = {
     ),
     "attack not kept within epsilon": (
         "common/ingredients/attacks.py",
-        "np.clip(change, -epsilon, epsilon)",
-        "np.clip(change, -2 * epsilon, 2 * epsilon)",
+        "np.float64(x), -epsilon, epsilon)",
+        "np.float64(x), -2 * epsilon, 2 * epsilon)",
         "tests/ingredients/test_attacks.py",
     ),
     "sigma' left in the cross-entropy's gradient": (
