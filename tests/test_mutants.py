@@ -33,8 +33,8 @@ MUTANTS = {
     ),
     "biases regularized": (
         "recipes/regularization/l1_l2.py",
-        '        "kernel_regularizer": keras',
-        '        "bias_regularizer": keras.regularizers.L1L2(l1, l2) if l1 or l2 else None,\n        "kernel_regularizer": keras',
+        "        kernel_regularizer=keras",
+        "        bias_regularizer=keras.regularizers.L1L2(l1, l2),\n        kernel_regularizer=keras",
         "tests/recipes/regularization/test_l1_l2.py::test_the_penalty_is_lambda_over_n_on_kernels_only",
     ),
     "batch normalization without gamma": (
@@ -69,8 +69,8 @@ MUTANTS = {
     ),
     "validation images trained on": (
         "recipes/regularization/early_stopping.py",
-        "        x[:n],\n        y[:n],\n        batch_size",
-        "        x[:end],\n        y[:end],\n        batch_size",
+        "model, x[:n], y[:n],",
+        "model, x[:end], y[:end],",
         "tests/recipes/regularization/test_early_stopping.py::test_validation_images_are_training_images_that_follow",
     ),
     "held-out images measured on others": (
@@ -105,8 +105,8 @@ MUTANTS = {
     ),
     "attack not kept within epsilon": (
         "common/ingredients/attacks.py",
-        "np.clip(change, -epsilon, epsilon)",
-        "np.clip(change, -2 * epsilon, 2 * epsilon)",
+        "np.float64(x), -epsilon, epsilon)",
+        "np.float64(x), -2 * epsilon, 2 * epsilon)",
         "tests/ingredients/test_attacks.py",
     ),
     "sigma' left in the cross-entropy's gradient": (

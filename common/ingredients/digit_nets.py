@@ -1,7 +1,26 @@
-"""Small nets for digits, from softmax regression to convolutions; the attack recipes share them."""
+"""Small nets for digits, from softmax regression to convolutions, that several recipes share."""
 
 import keras
 from keras import layers, ops
+
+
+def nielsen_net(hidden, seed, **dense):
+    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs; parameters from N(0, 1).
+
+    The net of Nielsen, Neural Networks and Deep Learning (2015), with one layer of `hidden` sigmoid
+    units. `dense` is what both of its layers take besides: regularizers, constraints.
+    """
+    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
+    dense |= {"kernel_initializer": normal, "bias_initializer": normal}
+    return keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(hidden, "sigmoid", **dense),
+            layers.Dense(10, **dense),  # the sigmoid of the outputs is part of the cost
+        ]
+    )
 
 
 def digit_net(kind, seed):

@@ -4,10 +4,10 @@ Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial exam
 section 4: x' = x + epsilon * sign(dJ/dx), J the cross-entropy of the class predicted for x. Their
 figure 1 turns a panda into a gibbon.
 
-Differs from the source: the conv net of the recipe fgsm, the first test images or a picture of your
-own; --target lowers the cross-entropy of that class instead. Confidence is the mean probability of
-the class predicted without attack. A picture is prepared as MNIST's were: gray, white on black,
-20 x 20 pixels, its center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
+Differs from the source: the conv net of `fgsm`, the first test images or a picture of your own;
+--target lowers the cross-entropy of that class instead. Confidence is that in the class predicted
+without attack. A picture is prepared as MNIST's were: gray, white on black, 20 x 20 pixels, its
+center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
 
     make recipe-fgsm-picture          about a minute on 2 cores
     make recipe-fgsm-picture ARGS="--image FILE --epsilon .2 --seeds 1"
@@ -20,18 +20,16 @@ from typing import Annotated
 import keras
 import numpy as np
 from annotated_types import Ge, Le
-from keras import ops
 from PIL import Image, ImageOps
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Lower
-from common.ingredients.attacks import fgsm, noise
+from common.ingredients.attacks import fgsm, noise, probabilities
 from common.ingredients.digit_nets import digit_net
 from common.training import fit
 
 SHOWN = 4  # test images attacked without --image
 FAINT, FAINT_INK = 0.05, 0.1  # contrast of a drawing, share of its strongest ink: less is paper
-MOST_PIXELS = 50_000_000  # of a picture
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,12 @@ class Config:
     batch_size: int = 100  # images in a mini-batch
 
 
-ARMS = {"conv net": {"net": "conv"}}
+ARMS = {"conv net": {}}
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits."""
-    return digit_net(arm["net"], seed)
+    return digit_net("conv", seed)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
@@ -64,15 +62,13 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x, y = x_train[: config.n_train], y_train[: config.n_train]
     fit(model, x, y, batch_size=config.batch_size, epochs=config.epochs)
 
-    def probabilities(images: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(ops.softmax(model.predict(images, verbose=0)))
-
     epsilon, targeted = 255 * config.epsilon, config.target is not None
-    p_before = probabilities(before)
+    p_before = probabilities(model, before)
     predicted = p_before.argmax(axis=1)
     y = np.full_like(predicted, config.target) if targeted else predicted
     after = fgsm(model, before, y, epsilon, targeted=targeted)
-    p_noise, p_after = probabilities(noise(before, epsilon, seed)), probabilities(after)
+    p_after = probabilities(model, after)
+    p_noise = probabilities(model, noise(before, epsilon, seed))
     rows = np.arange(len(before))
     metrics = {
         "confidence without attack (%)": 100 * np.mean(p_before[rows, predicted]),
@@ -85,16 +81,12 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 def brightness(file: Path) -> np.ndarray:
     """Brightness (H, W) in 0..1 of a PNG or JPEG; what is transparent is white."""
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's limit would warn before it refuses
     try:
-        picture = Image.open(file, formats=("JPEG", "PNG"))
-        if picture.width * picture.height > MOST_PIXELS:
-            raise OSError(f"one of more than {MOST_PIXELS:,} pixels")
-        picture = ImageOps.exif_transpose(picture)
+        picture = ImageOps.exif_transpose(Image.open(file, formats=("JPEG", "PNG")))
         if picture.mode.startswith("I"):  # 16 bits
             return np.asarray(picture, "float32") / 65_535
         rgba = picture.convert("RGBA")
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         received = getattr(error, "strerror", None) or error
         raise ValueError(f"--image {file}: expected a PNG or JPEG, received: {received}") from None
     white = Image.new("RGBA", rgba.size, "white")

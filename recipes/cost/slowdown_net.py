@@ -7,8 +7,7 @@ at the start, in mini-batches of 10. "Softmax" is a softmax layer with the log-l
 
 Differs from the source: 10,000 training images, 40 epochs, and one learning rate for all costs. The
 book gives the quadratic cost a learning rate six times higher, which makes up for most of the
-slowdown: that arm is shown, and nothing is stated of it. The book counts no epochs; the comparisons
-are the recipe's own.
+slowdown: that arm is only shown. The book counts no epochs; the comparisons are the recipe's own.
 
     make recipe-slowdown-net          about a minute on 2 cores
 """
@@ -18,10 +17,11 @@ from typing import Annotated
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Lower
+from common.ingredients.digit_nets import nielsen_net
 from common.training import fit
 
 
@@ -54,34 +54,18 @@ COSTS = {
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits; parameters from N(0, 1)."""
-    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
-    dense = {"kernel_initializer": normal, "bias_initializer": normal}
-    return keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            layers.Dense(30, "sigmoid", **dense),
-            layers.Dense(10, **dense),
-        ]
-    )
+    return nielsen_net(30, seed)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x_train, y_train), (x_test, y_test) = data
     model = build_model(config, arm, seed)
-    model.compile(
-        optimizer=keras.optimizers.SGD(arm["learning_rate"]),
-        loss=COSTS[arm["cost"]],
-        metrics=["accuracy"],
-    )
+    sgd = keras.optimizers.SGD(arm["learning_rate"])
+    model.compile(sgd, COSTS[arm["cost"]], metrics=["accuracy"])
+    x, y = x_train[: config.n_train], keras.utils.to_categorical(y_train[: config.n_train], 10)
+    test = x_test, keras.utils.to_categorical(y_test, 10)
     history = fit(
-        model,
-        x_train[: config.n_train],
-        keras.utils.to_categorical(y_train[: config.n_train], 10),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x_test, keras.utils.to_categorical(y_test, 10)),
+        model, x, y, batch_size=config.batch_size, epochs=config.epochs, validation_data=test
     ).history
     accuracy = 100 * np.array(history["val_accuracy"])
     learned = np.flatnonzero(accuracy >= config.threshold)
@@ -108,25 +92,19 @@ def plot(results: Results):
     """Test accuracy by epoch under each cost."""
     figure, axes = figures.panels(results.titled("Learning slowdown in a 784-30-10 net"), 1, 1)
     panel = axes[0, 0]
-    names = {name: f"{arm['cost']}, rate {arm['learning_rate']}" for name, arm in ARMS.items()}
+    names = {
+        arm: f"{how['cost']}, learning rate {how['learning_rate']}" for arm, how in ARMS.items()
+    }
     figures.curves(panel, results, "test accuracy (%)", names)
     panel.axhline(results.config["threshold"], color=figures.GRAY, linewidth=1)
     figures.legend(panel)
     return figure
 
 
-RECIPE = Recipe(
-    Config,
-    ARMS,
-    train,
-    FINDINGS,
-    plot,
-    smoke={"n_train": 200, "epochs": 2},
-    paper={"n_train": 50_000, "epochs": 30},
-    # On digits nets end at 91 % on average: 90 would be too near.
-    on={"digits": {"n_train": 1_000, "threshold": 80.0}},
-    seeds=6,
-)
+SMOKE, PAPER = {"n_train": 200, "epochs": 2}, {"n_train": 50_000, "epochs": 30}
+# On digits nets end at 91 % on average: 90 would be too near.
+ON = {"digits": {"n_train": 1_000, "threshold": 80.0}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, ON, seeds=6)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -5,11 +5,11 @@ Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, Dropout (JMLR
 features mean nothing and units rely on each other (co-adaptation). With it they detect edges,
 strokes and spots, and fewer are active at a time: the mean activation is about .7, not 2.0.
 
-Differs from the source: Adam on the cross-entropy, where the paper names no optimizer and no loss;
-by default 20 epochs on the first 10,000 images. The strokes show only faintly, and the ratio of the
-mean activations is 4.5, not 2.9 (cause unknown). For co-adaptation the paper has pictures without
-numbers; here it is the mean absolute correlation of two units' responses to the test images. That
-of their weights goes the other way, and is no finding: .060 with dropout, .053 without.
+Differs from the source: Adam on the cross-entropy, where the paper names neither; by default 20
+epochs on the first 10,000 images. The strokes show only faintly, and the ratio of the mean
+activations is 4.5, not 2.9 (cause unknown). The paper shows co-adaptation in pictures; here it is
+the mean absolute correlation of two units' responses to the test images. That of their weights goes
+the other way, and is no finding: .060 with dropout, .053 without.
 
     make recipe-dropout-features          about a minute on 2 cores
 """

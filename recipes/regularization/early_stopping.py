@@ -17,11 +17,11 @@ from typing import Annotated
 
 import keras
 import numpy as np
-from keras import layers
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Lower
 from common.ingredients.callbacks import Evaluate
+from common.ingredients.digit_nets import nielsen_net
 from common.ingredients.losses import sigmoid_cross_entropy
 from common.training import evaluate, fit
 
@@ -47,17 +47,7 @@ ARMS = {
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs."""
-    normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
-    dense = {"kernel_initializer": normal, "bias_initializer": normal}
-    return keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            layers.Rescaling(1 / 255),
-            layers.Flatten(),
-            layers.Dense(30, "sigmoid", **dense),
-            layers.Dense(10, **dense),
-        ]
-    )
+    return nielsen_net(30, seed)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
@@ -65,28 +55,18 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     y, y_test = (keras.utils.to_categorical(labels, 10) for labels in (y, y_test))
     n, end = config.n_train, config.n_train + config.n_validation
     model = build_model(config, arm, seed)
-    model.compile(
-        optimizer=keras.optimizers.SGD(config.learning_rate),
-        loss=sigmoid_cross_entropy,
-        metrics=["accuracy"],
-    )
+    sgd = keras.optimizers.SGD(config.learning_rate)
+    model.compile(sgd, sigmoid_cross_entropy, metrics=["accuracy"])
     callbacks = [Evaluate("test", x_test, y_test)]
     if arm["monitor"]:
         stop = keras.callbacks.EarlyStopping(
-            arm["monitor"],
-            mode="min" if arm["monitor"] == "val_loss" else "max",
-            patience=config.patience,
-            restore_best_weights=True,
+            arm["monitor"], patience=config.patience, restore_best_weights=True
         )
         callbacks.append(stop)
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    held_out = x[n:end], y[n:end]
     history = fit(
-        model,
-        x[:n],
-        y[:n],
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x[n:end], y[n:end]),
-        callbacks=callbacks,
+        model, x[:n], y[:n], **steps, validation_data=held_out, callbacks=callbacks
     ).history
     kept = evaluate(model, x_test, y_test)
     accuracy = 100 * np.array(history["test_accuracy"])
@@ -101,22 +81,16 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-COST, ACCURACY = "validation cost", "validation accuracy"
+COST, ACCURACY, KEPT = "validation cost", "validation accuracy", "test accuracy (%)"
+PEAK = {"than": "no stop", "than_metric": "peak test accuracy (%)"}
 FINDINGS = (
     Lower("epochs trained", COST, than="no stop", ratio=True, by=5, dataset="mnist"),
     Lower("epochs trained", COST, than="no stop", ratio=True, by=4, dataset="digits"),
     Lower("test cost", COST, than="no stop", ratio=True, by=1.25, dataset="mnist"),
     Lower("test cost", COST, than="no stop", ratio=True, by=1.1, dataset="digits"),
     Lower("best epoch", COST, than=ACCURACY, dataset="mnist"),
-    Lower("test accuracy (%)", COST, than="no stop", than_metric="peak test accuracy (%)", by=0.5),
-    Higher(
-        "test accuracy (%)",
-        ACCURACY,
-        than="no stop",
-        than_metric="peak test accuracy (%)",
-        by=-1.5,
-        dataset="mnist",
-    ),
+    Lower(KEPT, COST, **PEAK, by=0.5),
+    Higher(KEPT, ACCURACY, **PEAK, by=-1.5, dataset="mnist"),
     Lower("epochs trained", ACCURACY, than="no stop", by=200),
 )
 

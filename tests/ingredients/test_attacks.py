@@ -55,20 +55,18 @@ def examples(model: keras.Model, n: int = 20, seed: int = 0) -> tuple[np.ndarray
     return x, rng.integers(0, model.output_shape[-1], n)
 
 
+def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    return np.float32(model.predict(x, verbose=0))
+
+
 def loss(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Cross-entropies (n,) in double precision."""
-    z = attacks.logits(model, x).astype(np.float64)
+    z = logits(model, x).astype(np.float64)
     return logsumexp(z, axis=1) - z[np.arange(len(y)), y]
 
 
-def lengths(move: np.ndarray) -> np.ndarray:
-    """Euclidean norms (n,) of the changes of images."""
-    return np.linalg.norm(move.reshape(len(move), -1), axis=1)
-
-
 @pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("norm", ["inf", "2"])
-def test_softmax_regression_has_a_closed_form(norm, targeted):
+def test_softmax_regression_has_a_closed_form(targeted):
     """dJ/dx = W (p - onehot(y)) / 255."""
     model = linear()
     x, y = examples(model)
@@ -78,11 +76,8 @@ def test_softmax_regression_has_a_closed_form(norm, targeted):
     gradient = (p - np.eye(4)[y]) @ weights.T
     if targeted:
         gradient = -gradient
-    unit = np.sign(gradient)
-    if norm == "2":
-        unit = gradient / np.linalg.norm(gradient, axis=1, keepdims=True)
-    attacked = attacks.fgsm(model, x, y, 25.5, targeted=targeted, norm=norm)
-    np.testing.assert_allclose(attacked, x + 25.5 * unit, atol=2e-5 if norm == "inf" else 2e-4)
+    attacked = attacks.fgsm(model, x, y, 25.5, targeted=targeted)
+    np.testing.assert_allclose(attacked, x + 25.5 * np.sign(gradient), atol=2e-5)
 
 
 def test_the_gradient_of_a_sure_answer_does_not_vanish():
@@ -92,7 +87,7 @@ def test_the_gradient_of_a_sure_answer_does_not_vanish():
     model.set_weights([weights, np.array([0, 0, 0, 200.0])])
     x, _ = examples(model)
     sure = np.full(len(x), 3)
-    assert np.all(softmax(attacks.logits(model, x), axis=1)[:, 3] == 1)
+    assert np.all(softmax(logits(model, x), axis=1)[:, 3] == 1)
     attacked = attacks.fgsm(model, x, sure, 25.5, clip=(-255, 510))
     z = (x / 255 @ weights)[:, :3]
     others = softmax(z, axis=1) @ weights[:, :3].T
@@ -128,21 +123,10 @@ def test_noise_keeps_within_epsilon_and_range(seed, epsilon, uniform):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10_000), epsilon=st.floats(0, 400))
-def test_no_image_moves_further_than_epsilon_in_the_other_norm(name, seed, epsilon):
-    model = MODELS[seed % len(MODELS)]
-    x, y = examples(model, 7, seed)
-    move = ATTACKS[name](model, x, y, epsilon, norm="2").astype(np.float64) - x
-    assert np.all(lengths(move) <= epsilon + 3e-4)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
 def test_without_epsilon_nothing_changes(name):
     model = convolutional()
     x, y = examples(model)
     np.testing.assert_array_equal(ATTACKS[name](model, x, y, 0), x)
-    np.testing.assert_array_equal(ATTACKS[name](model, x, y, 0, norm="2"), x)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -150,19 +134,16 @@ def test_where_the_gradient_is_zero_nothing_moves(name):
     model = linear()
     model.set_weights([np.zeros((6, 4)), np.zeros(4)])
     x, y = examples(model)
-    for norm in ("inf", "2"):
-        start = x if "random" not in name else attacks.noise(x, 9, 1, uniform=True, norm=norm)
-        attacked = ATTACKS[name](model, x, y, 9, norm=norm)
-        np.testing.assert_allclose(attacked, start, atol=1e-4)
+    start = x if "random" not in name else attacks.noise(x, 9, 1, uniform=True)
+    np.testing.assert_allclose(ATTACKS[name](model, x, y, 9), start, atol=1e-4)
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("norm", ["inf", "2"])
 @pytest.mark.parametrize("make", [linear, convolutional])
-def test_a_small_step_never_lowers_the_loss(make, norm, targeted):
+def test_a_small_step_never_lowers_the_loss(make, targeted):
     model = make()
     x, y = examples(model, 200)
-    attacked = attacks.fgsm(model, x, y, 0.25, targeted=targeted, norm=norm, clip=(-255, 510))
+    attacked = attacks.fgsm(model, x, y, 0.25, targeted=targeted, clip=(-255, 510))
     gain = loss(model, attacked, y) - loss(model, x, y)
     assert np.all((-gain if targeted else gain) >= -1e-6)
     assert np.mean(np.abs(gain)) > 1e-5
@@ -183,14 +164,12 @@ def test_pgd_is_the_projected_walk_by_hand():
     model = linear()
     x, y = examples(model)
     weights, bias = (np.float64(w) for w in model.get_weights())
-    attacked = attacks.pgd(model, x, y, 30, steps=4, norm="2", clip=(-1, 256))
+    attacked = attacks.pgd(model, x, y, 30, steps=4, clip=(-1, 256))
     now = x.astype(np.float64)
     for _ in range(4):
         p = softmax(now / 255 @ weights + bias, axis=1)
         gradient = (p - np.eye(4)[y]) @ weights.T
-        now = now + 2.5 * 30 / 4 * gradient / np.linalg.norm(gradient, axis=1, keepdims=True)
-        move = now - x
-        now = x + move * np.minimum(1, 30 / np.linalg.norm(move, axis=1, keepdims=True))
+        now = np.clip(now + 2.5 * 30 / 4 * np.sign(gradient), x - 30.0, x + 30.0)
         now = np.clip(now, -1, 256)
     np.testing.assert_allclose(attacked, now, atol=1e-3)
 
@@ -200,9 +179,9 @@ def test_mini_batches_do_not_show():
     x, y = examples(model, attacks.AT_ONCE + 3)
     whole = attacks.fgsm(model, x, y, 25)
     np.testing.assert_array_equal(whole[-3:], attacks.fgsm(model, x[-3:], y[-3:], 25))
-    np.testing.assert_allclose(
-        attacks.logits(model, x)[-3:], attacks.logits(model, x[-3:]), rtol=1e-5
-    )
+    p, of_three = attacks.probabilities(model, x), attacks.probabilities(model, x[-3:])
+    np.testing.assert_allclose(p[-3:], of_three, rtol=1e-5)
+    np.testing.assert_allclose(of_three, softmax(logits(model, x[-3:]), axis=1), rtol=1e-5)
 
 
 def test_bytes_are_attacked_like_floats():
@@ -292,7 +271,7 @@ def test_mixed_precision(policy):
     x, y = examples(full, 200)
     attacked = attacks.fgsm(half, x, y, 25)
     assert attacked.dtype == np.float32
-    assert attacks.logits(half, x).dtype == np.float32
+    assert attacks.probabilities(half, x).dtype == np.float32
     assert np.all(np.abs(attacked.astype(np.float64) - x) <= 25)
     same = np.mean(np.sign(attacked - x) == np.sign(attacks.fgsm(full, x, y, 25) - x))
     assert same > 0.9
@@ -311,13 +290,6 @@ def test_noise_is_as_large_as_the_attack_and_blind():
     assert abs(np.abs(spread).mean() - 12.8) < 0.5
 
 
-def test_noise_in_the_other_norm_is_as_long_as_epsilon_at_most():
-    x, _ = examples(linear())
-    moved = attacks.noise(x, 76, seed=3, norm="2").astype(np.float64) - x
-    assert np.all(lengths(moved) <= 76 + 3e-4)
-    assert lengths(moved).max() == pytest.approx(76)
-
-
 def test_harm_measures_all_four():
     """On a linear net of +-1 weights the attack moves a logit by epsilon * inputs."""
     inputs = keras.Input((100,))
@@ -327,7 +299,7 @@ def test_harm_measures_all_four():
     x = (0.5 + 0.02 * w * np.array([1, -1] * 50)[:, None]).astype(np.float32)
     x += 0.001 * RNG.normal(size=x.shape)
     x += w[None] * (-0.5 * w.sum() / 100)  # so that logits are centered on zero
-    y = (attacks.logits(model, x).argmax(axis=1)).astype(int)
+    y = (logits(model, x).argmax(axis=1)).astype(int)
     errors = attacks.harm(model, x, y, 0.05, clip=(-5, 5))
     assert errors["clean"] == 0
     assert errors["noise"] < 20
@@ -341,19 +313,19 @@ def test_a_masked_gradient_is_noticed():
     dense = keras.layers.Dense(3, kernel_initializer=keras.initializers.HeNormal(seed=0))
     model = keras.Model(inputs, dense(hidden))
     x = np.random.default_rng(0).uniform(0, 1, (400, 4)).astype(np.float32)
-    y = attacks.logits(model, x).argmax(axis=1)
-    with pytest.warns(attacks.GradientMaskingWarning):
+    y = logits(model, x).argmax(axis=1)
+    with pytest.warns(UserWarning, match="masked gradient"):
         attacks.harm(model, x, y, 0.3, clip=(-1, 2), steps=1)
 
 
 def test_no_warning_where_nothing_is_masked():
     model = convolutional()
     x, _ = examples(model, 200)
-    y = attacks.logits(model, x).argmax(axis=1)
+    y = logits(model, x).argmax(axis=1)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         errors = attacks.harm(model, x, y, 51)
-    assert not [one for one in caught if one.category is attacks.GradientMaskingWarning]
+    assert not [one for one in caught if "masked gradient" in str(one.message)]
     assert errors["clean"] == 0
     assert errors["noise"] < errors["fgsm"] <= errors["pgd"]
 
@@ -369,8 +341,14 @@ def test_no_warning_where_nothing_is_masked():
         ({"clean": 1, "noise": 5, "fgsm": 60, "pgd": 59}, True),
     ],
 )
-def test_when_a_gradient_counts_as_masked(errors, masked):
-    assert (attacks.masking(errors) is not None) == masked
+def test_when_a_gradient_counts_as_masked(errors, masked, monkeypatch):
+    measured = iter(errors.values())
+    monkeypatch.setattr(attacks, "error", lambda model, x, y: next(measured))
+    model = linear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert attacks.harm(model, *examples(model), 25) == errors
+    assert ["masked gradient" in str(one.message) for one in caught] == [True] * masked
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -380,13 +358,12 @@ def test_when_a_gradient_counts_as_masked(errors, masked):
         ({"epsilon": -0.1}, "a finite epsilon of at least 0, received -0.1"),
         ({"epsilon": float("nan")}, "received nan"),
         ({"epsilon": float("inf")}, "received inf"),
-        ({"norm": "1"}, "norm 'inf' or '2', received '1'"),
-        ({"clip": (0, 127.5)}, r"pixels in 0.0 .. 127.5, received \["),
-        ({"y": np.full(20, 4)}, r"classes in 0 .. 3, received \[4\]"),
-        ({"y": np.full(20, -1)}, r"classes in 0 .. 3, received \[-1\]"),
+        ({"clip": (0, 127.5)}, r"pixels in 0.0 .. 127.5, received 0.0 .. 25\d"),
+        ({"y": np.full(20, 4)}, r"classes in 0 .. 3, received shape \(20,\) in 4 .. 4"),
+        ({"y": np.full(20, -1)}, r"classes in 0 .. 3, received shape \(20,\) in -1 .. -1"),
         ({"y": np.full(20, 4), "targeted": True}, "classes in 0 .. 3"),
-        ({"y": np.zeros(3, int)}, r"20 classes, received shape \(3,\)"),
-        ({"y": np.zeros((20, 1), int)}, r"20 classes, received shape \(20, 1\)"),
+        ({"y": np.zeros(3, int)}, r"20 classes in 0 .. 3, received shape \(3,\)"),
+        ({"y": np.zeros((20, 1), int)}, r"20 classes in 0 .. 3, received shape \(20, 1\)"),
     ],
 )
 def test_bad_input_is_refused(name, change, said):
@@ -400,18 +377,14 @@ def test_bad_input_is_refused(name, change, said):
 def test_images_that_are_not_numbers_and_a_softmax_are_refused():
     model = linear()
     x, y = examples(model)
-    with pytest.raises(ValueError, match=r"expected pixels in 0.0 .. 255.0, received \[nan\]"):
+    with pytest.raises(ValueError, match=r"expected pixels in 0.0 .. 255.0, received nan .. nan"):
         attacks.fgsm(model, np.where(x > 250, np.nan, x), y, 0.1)
-    with pytest.raises(ValueError, match="expected at least 1 image, received 0"):
-        attacks.fgsm(model, x[:0], y[:0], 0.1)
     ended = keras.Sequential([keras.Input((6,)), *model.layers, keras.layers.Softmax()])
     with pytest.raises(ValueError, match="expected logits, received a softmax"):
         attacks.fgsm(ended, x, y, 0.1)
     sure = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation="softmax")])
     with pytest.raises(ValueError, match="expected logits, received a softmax"):
         attacks.fgsm(sure, x, y, 0.1)
-    with pytest.raises(ValueError, match="expected at least 1 step, received 0"):
-        attacks.pgd(model, x, y, 0.1, steps=0)
 
 
 MODELS = [linear(), convolutional(), linear(3, 2, seed=5)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.ingredients.digit_nets import digit_net
+from common.ingredients.digit_nets import digit_net, nielsen_net
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 255, (3, 28, 28)).astype(np.float32)
@@ -51,3 +51,13 @@ def test_only_the_maxout_net_drops_units():
         net = digit_net(kind, seed=0)
         same = np.array_equal(net(X, training=True), net(X, training=False))
         assert same == (kind != "maxout")
+
+
+def test_nielsens_net_has_sigmoid_units_and_standard_normal_parameters():
+    net = nielsen_net(300, seed=0, kernel_regularizer="l2")
+    kernel, bias, kernel2, bias2 = net.get_weights()
+    hidden = 1 / (1 + np.exp(-dense(X.reshape(3, -1) / 255.0, kernel, bias)))
+    np.testing.assert_allclose(net(X), dense(hidden, kernel2, bias2), atol=1e-3)
+    assert kernel.std() == pytest.approx(1, abs=0.01)
+    assert np.concatenate([bias, bias2]).std() == pytest.approx(1, abs=0.15)
+    assert len(net.losses) == 2  # of the kernels alone

@@ -6,7 +6,7 @@ import pytest
 
 from common.ingredients import attacks
 from recipes.attack import fgsm
-from recipes.attack.fgsm import ARMS, SHARES, Config, classify, own_gradient
+from recipes.attack.fgsm import ARMS, SHARES, Config, own_gradient
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (60, 28, 28), dtype=np.uint8)
@@ -34,13 +34,13 @@ def test_curves_begin_without_an_attack_and_meet_the_metrics(untrained, arm):
 def test_errors_and_confidence_are_those_of_the_attacked_images(untrained):
     net, outcome = untrained["ReLU net"]
     x, y = X[:40], Y[:40]
-    logits = np.float64(attacks.logits(net, attacks.fgsm(net, x, y, 63.75)))
+    logits = np.float64(net.predict(attacks.fgsm(net, x, y, 63.75), verbose=0))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     fooled = p.argmax(axis=1) != y
     assert outcome.metrics["error under attack (%)"] == pytest.approx(100 * fooled.mean())
     expected = 100 * p.max(axis=1)[fooled].mean()
     assert outcome.metrics["confidence in errors (%)"] == pytest.approx(expected, rel=1e-4)
-    noisy = attacks.logits(net, attacks.noise(x, 63.75, 3)).argmax(axis=1)
+    noisy = net.predict(attacks.noise(x, 63.75, 3), verbose=0).argmax(axis=1)
     assert outcome.metrics["error under noise (%)"] == pytest.approx(100 * np.mean(noisy != y))
 
 
@@ -51,7 +51,9 @@ def test_pictures_are_right_before_and_wrong_after(untrained):
         assert np.all(np.abs(after - before) <= 63.75)
         assert np.all(seen[:, 0] != seen[:, 2])
         if len(seen):
-            np.testing.assert_array_equal(classify(net, after)[0], seen[:, 2])
+            p = attacks.probabilities(net, after)
+            np.testing.assert_array_equal(p.argmax(axis=1), seen[:, 2])
+            np.testing.assert_allclose(p.max(axis=1), seen[:, 3], rtol=1e-5)
 
 
 def test_the_cross_entropys_own_gradient_loses_the_share_of_a_sure_prediction():
