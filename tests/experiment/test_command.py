@@ -458,11 +458,9 @@ def test_out_that_is_a_file_is_refused(tmp_path, capsys):
 
 
 def test_out_on_a_read_only_place_is_refused(tmp_path, capsys, monkeypatch):
-    def read_only(self, *args, **kwargs):
-        raise OSError(30, "Read-only file system", str(self))
-
-    monkeypatch.setattr(Path, "mkdir", read_only)
-    assert "Read-only file system" in refusal(capsys, "--out", str(tmp_path / "out"))
+    monkeypatch.setattr(os, "access", lambda place, mode: (place, mode) != (tmp_path, os.W_OK))
+    said = refusal(capsys, "--out", str(tmp_path / "a" / "out"))
+    assert f"out: expected a folder to write in, received {tmp_path}\n" in said
 
 
 def test_a_run_that_refuses_leaves_nothing(tmp_path, capsys):
