@@ -129,6 +129,7 @@ class Printed(Finding):
 
     @property
     def ratio(self) -> bool:
+        """Whether the printed figure is one."""
         return self.over is not None
 
 

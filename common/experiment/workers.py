@@ -18,9 +18,8 @@ Report = Callable[[float], None]  # takes the share of a task that is done, in [
 
 @dataclass
 class Outcomes:
-    """What became of the tasks, by key: what they returned, or how their process died."""
+    """Tasks that are lost, by key, and how their process died."""
 
-    results: dict[Hashable, Any] = field(default_factory=dict)
     deaths: dict[Hashable, str] = field(default_factory=dict)
 
 
@@ -43,15 +42,10 @@ def run(
         on_progress, on_result: called here with (key, share done) and (key, result).
     """
     threads, outcomes = max(1, cores() // jobs), Outcomes()
-
-    def take(key: Hashable, result: Any) -> None:
-        outcomes.results[key] = result
-        on_result(key, result)
-
     if jobs == 1:
         start(threads)
         for key, task in tasks.items():
-            take(key, work(task, functools.partial(on_progress, key)))
+            on_result(key, work(task, functools.partial(on_progress, key)))
         return outcomes
 
     context = multiprocessing.get_context("spawn")
@@ -86,7 +80,7 @@ def run(
                     continue
                 key = busy.pop(connection)
                 if kind == "result":
-                    take(key, content)
+                    on_result(key, content)
                 else:
                     errors.append(content)
                 hand_out(connection)
