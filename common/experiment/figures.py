@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,14 +89,15 @@ def curves(
 def curve(
     axes: Axes, series: np.ndarray, name: str, color: str = COLORS[0], x: np.ndarray | None = None
 ) -> None:
-    """The mean of series (seeds, points) at x, with a band of one standard deviation around it."""
+    """The mean of series (seeds, points) at x, with a band of one standard deviation around it.
+
+    The band ends where the first of the runs ended.
+    """
     x = np.arange(1, series.shape[1] + 1) if x is None else x
     mean = np.nanmean(series, axis=0)
     axes.plot(x, mean, color=color, label=name)
     if len(series) > 1:
-        with warnings.catch_warnings():  # a point that one run alone reached has no deviation
-            warnings.simplefilter("ignore", RuntimeWarning)
-            std = np.nanstd(series, axis=0, ddof=1)
+        std = np.std(series, axis=0, ddof=1)
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 

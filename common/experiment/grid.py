@@ -135,19 +135,9 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         on_progress(run, 1.0)
 
     request = plan.data.name, plan.flags.data_dir, recipe.side(plan.config)
-    tasks = {
-        run: Task(
-            recipe.train,
-            plan.config,
-            run,
-            recipe.arms[run[0]],
-            request,
-            plan.data.sha256,
-            plan.file(run),
-        )
-        for run in plan.runs
-        if run not in finished
-    }
+    task = functools.partial(Task, recipe.train, plan.config, request, plan.data.sha256)
+    todo = [run for run in plan.runs if run not in finished]
+    tasks = {run: task(run, recipe.arms[run[0]], plan.file(run)) for run in todo}
     kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1
     start = functools.partial(start_process, plan.flags.precision, plan.flags.devices)
     deaths, interrupted = {}, False
@@ -212,10 +202,10 @@ class Task:
 
     train: Callable[[Any, Mapping[str, Any], int, data.Data], Any]
     config: Any
-    run: Run
-    arm: Mapping[str, Any]
     request: tuple[str, Path | None, int | None]  # data set, its folder, side of photographs
     sha256: str
+    run: Run
+    arm: Mapping[str, Any]
     file: Path
 
 
@@ -279,4 +269,3 @@ def _finished(file: Path) -> dict | None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         found = json.loads(file.read_bytes())
         return found if {"metrics", "history", "seconds"} <= set(found) else None
-    return None
