@@ -95,7 +95,7 @@ def curve(
     """
     x = np.arange(1, series.shape[1] + 1) if x is None else x
     mean = np.nanmean(series, axis=0)
-    axes.plot(x, mean, color=color, label=name)
+    axes.plot(x, mean, "-" if len(mean) > 1 else "o", color=color, label=name)
     if len(series) > 1:
         std = np.std(series, axis=0, ddof=1)
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
@@ -104,7 +104,8 @@ def curve(
 def lines(axes: Axes, series: np.ndarray, name: str, color: str, every: int = 1) -> None:
     """A line per seed of series (seeds, points). Point i stands at (i + 1) * every."""
     x = every * np.arange(1, series.shape[1] + 1)
-    axes.plot(x, series.T, color=color, label=[name] + ["_"] * (len(series) - 1))
+    how = "-" if len(x) > 1 else "o"
+    axes.plot(x, series.T, how, color=color, label=[name] + ["_"] * (len(series) - 1))
 
 
 def points(

@@ -113,7 +113,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
 
     Raises UsageError: what a run refused; other exceptions of a run as they are; OSError.
     """
-    fresh, recipe = plan.flags.fresh, plan.recipe
+    began, fresh, recipe = time.perf_counter(), plan.flags.fresh, plan.recipe
     described = f"{plan.folder.name} of {plan.seeds} seeds"
     distribution.agree("key of code, hyperparameters, data and versions", described)
     if fresh and distribution.is_chief():
@@ -121,8 +121,10 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     found = {run: None if fresh else _finished(plan.file(run)) for run in plan.runs}
     everywhere = distribution.least([int(outcome is not None) for outcome in found.values()])
     finished = {run: found[run] for run, has in zip(found, everywhere, strict=True) if has}
-    for run in finished:
+    for run, outcome in finished.items():
         on_progress(run, 1.0)
+        # The time in results.json is that of the whole experiment, not of its last command.
+        began -= outcome["seconds"] / min(plan.jobs, len(plan.runs))
 
     def keep(run: Run, outcome: dict) -> None:
         pictures, file = outcome.pop("pictures"), plan.file(run)
@@ -148,7 +150,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     missing = {run: deaths.get(run, "not begun") for run in tasks if run not in finished}
     if not finished:
         return Done(None, kept, missing, interrupted)
-    found = _measured(plan, finished)
+    found = _measured(plan, finished, time.perf_counter() - began)
     why_not = f"{len(missing)} of {len(plan.runs)} runs are missing" if missing else None
     found.content.update(report.judged(recipe, found.content, why_not, whole=plan.arms is None))
     if distribution.is_chief():
@@ -159,7 +161,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     return Done(found, kept, missing, interrupted)
 
 
-def _measured(plan: Plan, finished: Mapping[Run, dict]) -> Results:
+def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> Results:
     """What the finished runs measured, without what is judged."""
     arms: dict[str, Any] = {}
     pictures: dict[str, np.ndarray] = {}
@@ -176,8 +178,6 @@ def _measured(plan: Plan, finished: Mapping[Run, dict]) -> Results:
             with np.load(stored, allow_pickle=False) as arrays:
                 pictures |= arrays
     dataset = {name: getattr(plan.data, name) for name in ("name", "source", "sha256")}
-    # Those of the whole experiment, not of its last command.
-    seconds = sum(run["seconds"] for run in finished.values()) / min(plan.jobs, len(plan.runs))
     content = {
         "schema": results.SCHEMA,
         "recipe": plan.recipe.name,
