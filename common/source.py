@@ -1,8 +1,8 @@
 """What numbers depend on in a file of source; nothing is run for that."""
 
-from __future__ import annotations
-
 import ast
+
+RULE = "\n# ---- findings\n"  # what stands below it in a recipe trains nothing
 
 
 def imported(source: str) -> set[str]:
@@ -16,48 +16,23 @@ def imported(source: str) -> set[str]:
     return found
 
 
-def defined(source: str) -> dict[str, ast.stmt]:
-    """The top-level definitions and imports of a file by their names."""
-    found: dict[str, ast.stmt] = {}
-    for node in ast.parse(source).body:
-        for one in node.names if isinstance(node, ast.Import | ast.ImportFrom) else []:
-            alone = type(node)(**{**vars(node), "names": [one]})
-            found[(one.asname or one.name).partition(".")[0]] = alone
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-        names = [one.id for target in targets for one in ast.walk(target) if hasattr(one, "id")]
-        found |= dict.fromkeys([*names, *([node.name] if hasattr(node, "name") else [])], node)
-    return found
-
-
-def reachable(source: str, names: set[str]) -> dict[str, ast.stmt]:
-    """Those of the definitions that the names are or use, by their names."""
-    known, reached, waiting = defined(source), {}, set(names)
-    while waiting := waiting & known.keys() - reached.keys():
-        name = waiting.pop()
-        reached[name] = known[name]
-        waiting |= {part.id for part in ast.walk(known[name]) if isinstance(part, ast.Name)}
-    return reached
-
-
-def what_trains(source: str) -> str:
-    """The code of a recipe that its numbers depend on: `train` and what that uses.
-
-    To edit a finding, a figure, a docstring or a comment is not to train again.
-    """
-    reached = reachable(source, {"Config", "ARMS", "train"})
-    return "\n".join(_code(reached[name]) for name in sorted(reached))
-
-
 def what_runs(source: str) -> str:
-    """The code of a file without its docstrings and comments."""
-    return _code(ast.parse(source))
+    """The code of a file without docstrings and comments; of a recipe, what its training needs.
 
-
-def _code(tree: ast.AST) -> str:
+    To edit a finding or a figure, or what is imported for them alone, is not to train again.
+    """
+    above, _, below = source.partition(RULE)
+    tree = ast.parse(above)
+    unused = _names(ast.parse(below)) - _names(tree)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-            body[0] = ast.Pass()
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                node.names = [one for one in node.names if (one.asname or one.name) not in unused]
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() if ast.get_docstring(node):
+                node.body[0] = ast.Pass()
+    tree.body = [node for node in tree.body if getattr(node, "names", True)]
     return ast.dump(tree)
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

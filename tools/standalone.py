@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.source import RULE
 from common.system import UsageError
 from tools import catalog
 
 ROOT = Path(__file__).parents[1]
-RULE = "\n# ---- findings\n"
 INGREDIENTS = "common.ingredients"
 # Arguments added to a call that becomes a method of the model.
 ADDED = {"fit": {"verbose": "0"}, "evaluate": {"return_dict": "True", "verbose": "0"}}

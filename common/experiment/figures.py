@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,9 +48,7 @@ def panels(title: str, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
     """Names a panel and its axes; the axes' labels carry their units."""
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set(title=title, xlabel=x, ylabel=y)
 
 
 def legend(axes: Axes, marks: str | None = None) -> None:
@@ -78,8 +75,8 @@ def curves(
     x[i], by default (i + 1) * every.
     """
     label(axes, title, xlabel, series)
-    arms = results.arms if arms is None else arms
-    names = arms if isinstance(arms, Mapping) else {arm: arm for arm in arms}
+    names = results.arms if arms is None else arms
+    names = names if isinstance(names, Mapping) else dict(zip(names, names, strict=True))
     for color, (arm, name) in zip(itertools.cycle(COLORS), names.items(), strict=False):
         values = results.curves(series, arm)
         if each_seed:
@@ -92,23 +89,23 @@ def curves(
 def curve(
     axes: Axes, series: np.ndarray, name: str, color: str = COLORS[0], x: np.ndarray | None = None
 ) -> None:
-    """The mean of series (seeds, points) at x, with a band of one standard deviation around it."""
+    """The mean of series (seeds, points) at x, with a band of one standard deviation around it.
+
+    The band ends where the first of the runs ended.
+    """
     x = np.arange(1, series.shape[1] + 1) if x is None else x
     mean = np.nanmean(series, axis=0)
-    axes.plot(x, mean, color=color, label=name)
+    axes.plot(x, mean, "-" if len(mean) > 1 else "o", color=color, label=name)
     if len(series) > 1:
-        with warnings.catch_warnings():  # a point that one run alone reached has no deviation
-            warnings.simplefilter("ignore", RuntimeWarning)
-            std = np.nanstd(series, axis=0, ddof=1)
+        std = np.std(series, axis=0, ddof=1)
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
 
 
-def lines(
-    axes: Axes, series: np.ndarray, name: str, color: str, every: int = 1, style: str = "-"
-) -> None:
+def lines(axes: Axes, series: np.ndarray, name: str, color: str, every: int = 1) -> None:
     """A line per seed of series (seeds, points). Point i stands at (i + 1) * every."""
     x = every * np.arange(1, series.shape[1] + 1)
-    axes.plot(x, series.T, style, color=color, label=[name] + ["_"] * (len(series) - 1))
+    how = "-" if len(x) > 1 else "o"
+    axes.plot(x, series.T, how, color=color, label=[name] + ["_"] * (len(series) - 1))
 
 
 def points(
@@ -159,14 +156,11 @@ def triptychs(
     if len(before) == 0:
         return
     change = np.clip(0.5 + strength * (after - before) / 2, 0, 1)
-    rows = np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:])
-    picture = grid(rows, 3)
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
-    height, width = picture.shape[:2]
-    for i, (first, last) in enumerate(said):
-        middle = (i + 0.5) * height / len(said)
-        axes.text(-0.01 * width, middle, first, ha="right", va="center")
-        axes.text(1.01 * width, middle, last, ha="left", va="center")
+    show(axes, np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:]), 3)
+    for i, words in enumerate(said):
+        for x, text, side in zip((-0.01, 1.01), words, ("right", "left"), strict=True):
+            height = 1 - (i + 0.5) / len(said)
+            axes.text(x, height, text, ha=side, va="center", transform=axes.transAxes)
 
 
 def png(figure: Figure) -> bytes:

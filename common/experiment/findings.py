@@ -6,7 +6,7 @@ data sets and at the presets that it names (None: all).
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,28 +14,61 @@ from scipy import stats
 
 from common.experiment import wording
 from common.experiment.results import Results
-from common.experiment.wording import measured_text, printed_text, verdict  # noqa: F401  for tables
+from common.experiment.wording import Entry, measured_text, printed_text, verdict  # noqa: F401
 
 LEAST_SEEDS = 3  # with two, a 95 % interval extends 12.7 standard errors to each side
 Names = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
-class Lower:
+class Finding:
+    """What is stated of `metric` of `arm`, on the data sets and at the presets that are named."""
+
+    metric: str
+    arm: str
+    _: KW_ONLY
+    dataset: Names = None
+    preset: Names = None
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind in results.json."""
+        return type(self).__name__.lower()
+
+    @property
+    def ratio(self) -> bool:
+        """Whether a ratio is judged, instead of a difference or a metric alone."""
+        return False
+
+    @property
+    def second(self) -> tuple[str, str] | float | None:
+        """What is compared with: (metric, arm), a number, or nothing."""
+        match self:
+            case Lower():
+                other, metric = self.than, self.than_metric
+            case Alike():
+                other, metric = self.to, self.to_metric
+            case Printed():
+                other, metric = self.over or self.minus, self.metric2
+            case _:
+                return None
+        if isinstance(other, str) or metric:
+            return metric or self.metric, other or self.arm
+        return other
+
+
+@dataclass(frozen=True)
+class Lower(Finding):
     """`metric` of `arm` is lower than that of `than`, by more than `by`, paired over seeds.
 
     `than` is an arm, a number, or None for `than_metric` of the same arm. With `ratio`,
     than / arm exceeds max(by, 1). Shown if the whole 95 % t-interval lies beyond the margin.
     """
 
-    metric: str
-    arm: str
     than: str | float | None = None
     by: float = 0.0
     ratio: bool = False
     than_metric: str | None = None
-    dataset: Names = None
-    preset: Names = None
     source: str = ""
 
 
@@ -45,46 +78,39 @@ class Higher(Lower):
 
 
 @dataclass(frozen=True)
-class Alike:
+class Alike(Finding):
     """`metric` of `arm` differs by at most `within` from that of `to`, paired over seeds.
 
     `to` is an arm, a number, or None for `to_metric` of the same arm. Shown by two one-sided
     t-tests at 5 % each: the 90 % interval lies within the margin.
     """
 
-    metric: str
-    arm: str
     to: str | float | None = None
     within: float = field(kw_only=True)
     to_metric: str | None = None
-    dataset: Names = None
-    preset: Names = None
     source: str = ""
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(Finding):
     """`metric` of `arm` equals `value`, a closed form, up to `within` on each seed."""
 
-    metric: str
-    arm: str
     value: float
     within: float
-    dataset: Names = None
-    preset: Names = None
     source: str = ""
 
 
 @dataclass(frozen=True)
-class Printed:
-    """`metric` of `arm` as printed in `source`, or its ratio to or difference from another arm."""
+class Printed(Finding):
+    """`metric` of `arm` as printed in `source`, or its ratio to or difference from another arm.
 
-    metric: str
-    arm: str
+    Without `dataset` it belongs to the recipe's default one.
+    """
+
     value: float
     source: str
+    _: KW_ONLY
     preset: Names = "default"
-    dataset: Names = None  # None: the recipe's default
     decimals: int | None = None  # printed digits after the point; None: as `value` is typed
     std: float | None = None  # the source's standard deviation ...
     n: int | None = None  # ... over so many runs
@@ -98,9 +124,15 @@ class Printed:
             raise ValueError("Printed: expected over or minus, and metric2 only with one of them")
         if (self.std is None) != (self.n is None) or (self.n and (self.n < 2 or self.over)):
             raise ValueError("Printed: expected std together with n of at least 2, without over")
+        if self.decimals is None:
+            object.__setattr__(self, "decimals", wording.digits(self.value))
+
+    @property
+    def ratio(self) -> bool:
+        """Whether the printed figure is one."""
+        return self.over is not None
 
 
-Finding = Lower | Alike | Exact | Printed
 Answer = tuple[bool | None, list[float] | None, str | None]  # is it so, interval if printed, why
 
 
@@ -119,9 +151,8 @@ def judge(
 
     Raises ValueError for a metric that the arm does not have, or a missing second side.
     """
-    ratio, second = wording.is_ratio(finding), _second(finding)
     try:
-        sides, values = _compared(finding, second, results)
+        sides, values = _compared(finding, results)
         absent = None if len(values) else "no seed in common"
     except KeyError:
         sides, values, absent = [np.array([])] * 2, np.array([]), "not trained here"
@@ -129,14 +160,14 @@ def judge(
     answer, ends, why = (None, None, why) if why else _verdict(finding, values)
     printed = None
     if isinstance(finding, Printed):
-        printed = {"value": finding.value, "decimals": _decimals(finding), "source": finding.source}
+        printed = {"value": finding.value, "decimals": finding.decimals, "source": finding.source}
         printed |= {"agrees": answer, "interval": ends, "cause": finding.cause}
     size = _interval(values, 0.9 if isinstance(finding, Alike) else 0.95)
     return {
-        "name": wording.name(finding, second, [_interval(x)[0] for x in sides], size),
-        "kind": type(finding).__name__.lower(),
+        "name": wording.name(finding, [_interval(x)[0] for x in sides], size),
+        "kind": finding.kind,
         "source": finding.source,
-        "measured": None if absent else summarize(values, ratio),
+        "measured": None if absent else summarize(values, finding.ratio),
         "shown": None if printed else answer,
         "printed": printed,
         "why": why,
@@ -170,29 +201,12 @@ def standard_deviation(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(set(values.tolist())) > 1 else 0.0
 
 
-def _second(finding: Finding) -> wording.Second:
-    match finding:
-        case Lower():
-            other, metric = finding.than, finding.than_metric
-        case Alike():
-            other, metric = finding.to, finding.to_metric
-        case Printed():
-            other, metric = finding.over or finding.minus, finding.metric2
-        case _:
-            return None
-    if isinstance(other, str) or metric:
-        return metric or finding.metric, other or finding.arm
-    return other
-
-
-def _compared(
-    finding: Finding, second: wording.Second, results: Results
-) -> tuple[list, np.ndarray]:
+def _compared(finding: Finding, results: Results) -> tuple[list[np.ndarray], np.ndarray]:
     """One or two sides over their common seeds, and what is judged, (n,) each.
 
     That is the one side, the difference, or the logarithm of the ratio, finite if both are > 0.
     """
-    first = finding.metric, finding.arm
+    first, second = (finding.metric, finding.arm), finding.second
     if second == first or (second is None and isinstance(finding, Lower | Alike)):
         raise ValueError(f"expected a second side, received {finding.metric}: {finding.arm} alone")
     sides = [first, second] if isinstance(second, tuple) else [first]
@@ -202,7 +216,7 @@ def _compared(
     if second is None:
         return arrays, arrays[0]
     pair = arrays if len(arrays) == 2 else [*arrays, np.full(len(seeds), second)]
-    if wording.is_ratio(finding):
+    if finding.ratio:
         pair = [np.log(side) for side in pair]
     return arrays, pair[1] - pair[0] if type(finding) is Lower else pair[0] - pair[1]
 
@@ -237,11 +251,6 @@ def _verdict(finding: Finding, values: np.ndarray) -> Answer:
     return bool(_interval(values)[1] > margin), None, None
 
 
-def _decimals(finding: Printed) -> int:
-    """Printed digits after the point."""
-    return wording.digits(finding.value) if finding.decimals is None else finding.decimals
-
-
 def _agreement(finding: Printed, values: np.ndarray) -> Answer:
     """Whether the printed figure lies in the 95 % prediction interval for one further run.
 
@@ -249,7 +258,7 @@ def _agreement(finding: Printed, values: np.ndarray) -> Answer:
     widened by half a unit of the last printed digit.
     """
     n, printed = len(values), finding.value
-    half = 0.5 * 10.0 ** -_decimals(finding) + 1e-12 * abs(printed)  # a tie is not lost to rounding
+    half = 0.5 * 10.0**-finding.decimals + 1e-12 * abs(printed)  # a tie is not lost to rounding
     mean, low, high = _interval(values, further=1)
     if finding.n and n > 1:
         ours, theirs = np.square(standard_deviation(values)) / n, finding.std**2 / finding.n

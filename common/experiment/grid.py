@@ -81,7 +81,7 @@ class Plan:
             "precision": self.flags.precision,
             "versions": system.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # it rounds differently
-            "recipe": source.what_trains(code),
+            "recipe": source.what_runs(code),
             "common": [source.what_runs(file.read_text()) for file in sorted(files)],
         }
         if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # so do these
@@ -113,7 +113,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
 
     Raises UsageError: what a run refused; other exceptions of a run as they are; OSError.
     """
-    began, fresh = time.perf_counter(), plan.flags.fresh
+    began, fresh, recipe = time.perf_counter(), plan.flags.fresh, plan.recipe
     described = f"{plan.folder.name} of {plan.seeds} seeds"
     distribution.agree("key of code, hyperparameters, data and versions", described)
     if fresh and distribution.is_chief():
@@ -121,11 +121,10 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     found = {run: None if fresh else _finished(plan.file(run)) for run in plan.runs}
     everywhere = distribution.least([int(outcome is not None) for outcome in found.values()])
     finished = {run: found[run] for run, has in zip(found, everywhere, strict=True) if has}
-    kept = len(finished)
     for run, outcome in finished.items():
         on_progress(run, 1.0)
         # The time in results.json is that of the whole experiment, not of its last command.
-        began -= outcome.get("seconds", 0) / min(plan.jobs, len(plan.runs))
+        began -= outcome["seconds"] / min(plan.jobs, len(plan.runs))
 
     def keep(run: Run, outcome: dict) -> None:
         pictures, file = outcome.pop("pictures"), plan.file(run)
@@ -137,39 +136,35 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         finished[run] = outcome
         on_progress(run, 1.0)
 
-    recipe, tasks = plan.recipe, {}
     request = plan.data.name, plan.flags.data_dir, recipe.side(plan.config)
-    for run in plan.runs:
-        if run not in finished:
-            arm, file = recipe.arms[run[0]], plan.file(run)
-            tasks[run] = Task(recipe.train, plan.config, run, arm, request, plan.data.sha256, file)
+    task = functools.partial(Task, recipe.train, plan.config, request, plan.data.sha256)
+    todo = [run for run in plan.runs if run not in finished]
+    tasks = {run: task(run, recipe.arms[run[0]], plan.file(run)) for run in todo}
+    kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1
     start = functools.partial(start_process, plan.flags.precision, plan.flags.devices)
-    outcomes, interrupted = workers.Outcomes(), False
+    deaths, interrupted = {}, False
     try:
-        jobs = min(plan.jobs, len(tasks)) or 1
-        outcomes = workers.run(tasks, _train, start, jobs, on_progress, keep)
+        deaths = workers.run(tasks, _train, start, jobs, on_progress, keep).deaths
     except KeyboardInterrupt:
         interrupted = True
-    for error in outcomes.errors.values():
-        raise error
-    missing = {run: outcomes.deaths.get(run, "not begun") for run in tasks if run not in finished}
+    missing = {run: deaths.get(run, "not begun") for run in tasks if run not in finished}
     if not finished:
         return Done(None, kept, missing, interrupted)
-    content = _measured(plan, finished, round(time.perf_counter() - began, 1))
+    found = _measured(plan, finished, time.perf_counter() - began)
     why_not = f"{len(missing)} of {len(plan.runs)} runs are missing" if missing else None
-    content |= report.judged(recipe, content, why_not, whole=plan.arms is None)
-    found = Results(content, _pictures(plan, finished))
+    found.content.update(report.judged(recipe, found.content, why_not, whole=plan.arms is None))
     if distribution.is_chief():
         system.write_whole(plan.out / "pictures.npz", results.encode_arrays(found.pictures))
-        system.write_whole(plan.out / "results.json", results.encode(content))
+        system.write_whole(plan.out / "results.json", results.encode(found.content))
         if report.draw(recipe, found, plan.out) is None:  # nor does an older figure stand for these
             (plan.out / f"{recipe.name}.png").unlink(missing_ok=True)
     return Done(found, kept, missing, interrupted)
 
 
-def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> dict[str, Any]:
-    """results.json without what is judged."""
+def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> Results:
+    """What the finished runs measured, without what is judged."""
     arms: dict[str, Any] = {}
+    pictures: dict[str, np.ndarray] = {}
     for arm in plan.recipe.arms:
         seeds = [seed for seed in range(plan.seeds) if (arm, seed) in finished]
         runs = [finished[arm, seed] for seed in seeds]
@@ -178,8 +173,12 @@ def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> dict[
                 part: {name: [run[part][name] for run in runs] for name in runs[0][part]}
                 for part in ("metrics", "history")
             }
+        stored = plan.file((arm, 0)).with_suffix(".npz")
+        if 0 in seeds and stored.exists():
+            with np.load(stored, allow_pickle=False) as arrays:
+                pictures |= arrays
     dataset = {name: getattr(plan.data, name) for name in ("name", "source", "sha256")}
-    return {
+    content = {
         "schema": results.SCHEMA,
         "recipe": plan.recipe.name,
         "preset": plan.preset,
@@ -190,20 +189,11 @@ def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> dict[
         "versions": system.versions(),
         "hardware": system.hardware(),
         "devices": distribution.describe(),
-        "seconds": seconds,
+        "seconds": round(seconds, 1),
         "commit": system.commit(),
         "key": plan.folder.name,
     }
-
-
-def _pictures(plan: Plan, finished: Mapping[Run, dict]) -> dict[str, np.ndarray]:
-    """Those that the runs of seed 0 kept, by "arm/name"."""
-    found = {}
-    for stored in (plan.file(run).with_suffix(".npz") for run in finished if run[1] == 0):
-        if stored.exists():
-            with np.load(stored, allow_pickle=False) as arrays:
-                found |= arrays
-    return found
+    return Results(content, pictures)
 
 
 @dataclass(frozen=True)
@@ -212,10 +202,10 @@ class Task:
 
     train: Callable[[Any, Mapping[str, Any], int, data.Data], Any]
     config: Any
-    run: Run
-    arm: Mapping[str, Any]
     request: tuple[str, Path | None, int | None]  # data set, its folder, side of photographs
     sha256: str
+    run: Run
+    arm: Mapping[str, Any]
     file: Path
 
 
@@ -278,5 +268,4 @@ def _finished(file: Path) -> dict | None:
     """What a finished run measured, None if there is none. A damaged file is trained again."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         found = json.loads(file.read_bytes())
-        return found if {"metrics", "history"} <= set(found) else None
-    return None
+        return found if {"metrics", "history", "seconds"} <= set(found) else None

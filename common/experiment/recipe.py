@@ -1,6 +1,5 @@
 """What a recipe hands over: its hyperparameters, arms, training, findings and figure."""
 
-import dataclasses
 import operator
 import sys
 import typing
@@ -18,12 +17,7 @@ from common.experiment.findings import Finding
 from common.experiment.results import Results
 from common.system import UsageError
 
-BOUNDS = {  # of annotated-types, by their fields
-    "ge": (operator.ge, "of at least"),
-    "gt": (operator.gt, "above"),
-    "le": (operator.le, "of at most"),
-    "lt": (operator.lt, "below"),
-}
+BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
 
 @dataclass(frozen=True)
@@ -116,13 +110,12 @@ def check_numbers(config: Any) -> None:
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        said = [dataclasses.asdict(note) for note in notes if dataclasses.is_dataclass(note)]
-        limits = {key: limit for one in said for key, limit in one.items() if key in BOUNDS}
-        limits = {key: limit for key, limit in limits.items() if limit is not None} or {"gt": 0}
-        within = all(BOUNDS[key][0](value, limit) for key, limit in limits.items())
+        said = [(key, getattr(note, key, None)) for note in notes for key in BOUNDS]
+        limits = [(key, limit) for key, limit in said if limit is not None] or [("gt", 0)]
+        within = all(getattr(operator, key)(value, limit) for key, limit in limits)
         if not (within and abs(value) <= sys.float_info.max):  # neither infinite nor NaN
             kind = "whole" if isinstance(value, int) else "finite"
-            words = " and ".join(f"{BOUNDS[key][1]} {limit:g}" for key, limit in limits.items())
+            words = " and ".join(f"{BOUNDS[key]} {limit:g}" for key, limit in limits)
             raise UsageError(f"{_flag(name)}: expected a {kind} number {words}, received {value}")
 
 
@@ -131,17 +124,14 @@ def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
 
     Zero stands for all. Raises UsageError where the hyperparameters ask for more than there are.
     """
-    asked = {
-        note.of: (name, getattr(config, name))
-        for name, notes in _notes(config).items()
-        for note in notes
-        if isinstance(note, Examples)
-    }
-    _, held_out = asked.get("validation", ("", 0))
+    annotated = [(name, note) for name, notes in _notes(config).items() for note in notes]
+    names = {note.of: name for name, note in annotated if isinstance(note, Examples)}
+    held_out = getattr(config, names["validation"]) if "validation" in names else 0
     most = {"train": dataset.n_train - held_out, "validation": dataset.n_train - 1}
     most |= {"test": dataset.n_test}
     used = most | {"validation": 0}
-    for of, (name, count) in sorted(asked.items(), reverse=True):  # validation limits training
+    for of, name in sorted(names.items(), reverse=True):  # validation limits training
+        count = getattr(config, name)
         if count > most[of]:
             received = f"received {count} (running on {dataset.name})"
             raise UsageError(f"{_flag(name)}: expected at most {most[of]}, {received}")

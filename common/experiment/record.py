@@ -82,12 +82,10 @@ def _moved(now: dict[int, float], then: dict[int, float]) -> float:
     if _same(now, then):
         return 0.0
     a, b = (np.array([x for x in side.values() if not math.isnan(x)]) for side in (now, then))
-    common = now.keys() & then.keys()
-    lost = any(math.isnan(now[seed]) != math.isnan(then[seed]) for seed in common)
-    if lost or (len(a) == 0) != (len(b) == 0):
+    if any(math.isnan(now[seed]) != math.isnan(then[seed]) for seed in now.keys() & then.keys()):
         return math.inf
-    if len(a) == 0:
-        return 0.0
+    if len(a) == 0 or len(b) == 0:
+        return 0.0 if len(a) == len(b) else math.inf
     stds = standard_deviation(a), standard_deviation(b)
     if stds == (0, 0):
         same = math.isclose(a[0], b[0], rel_tol=ROUNDING)

@@ -90,9 +90,9 @@ def read_results(file: Path, recipe: str) -> Results:
 
 
 def short(value: float) -> float:
-    """A float with no more digits than it has: float32 numbers stay exact and short."""
+    """The value in single precision, in which nets compute, without meaningless digits."""
     with np.errstate(over="ignore"):
-        return float(str(np.float32(value))) if np.float32(value) == value else float(value)
+        return float(str(np.float32(value)))
 
 
 def encode(content: Any) -> bytes:

@@ -8,31 +8,28 @@ from typing import Any
 import numpy as np
 
 OPPOSITE = {"lower": "higher", "higher": "lower"}
-Second = tuple[str, str] | float | None  # what is compared with: (metric, arm), a number, nothing
+SCIENTIFIC = -1  # in place of a number of digits after the point
+HUGE = 1e9
 Entry = Mapping[str, Any]  # of `findings` in results.json, where NaN is None
 
 
-def is_ratio(finding: Any) -> bool:
-    """Whether a ratio is judged, instead of a difference or a metric alone."""
-    return bool(getattr(finding, "ratio", False) or getattr(finding, "over", None))
-
-
-def name(finding: Any, second: Second, means: Sequence[float], size: Sequence[float]) -> str:
+def name(finding: Any, means: Sequence[float], size: Sequence[float]) -> str:
     """The finding in one line with its numbers: "cost: a 8.60, b 10.36; lower by 1.76 (1 .. 2)".
 
     `means` are those of the one or two sides measured, `size` the mean and the ends of the interval
     of their difference, or of the logarithm of their ratio.
     """
-    kind, ratio, typed = type(finding).__name__.lower(), is_ratio(finding), 0
+    kind, ratio, second, typed = finding.kind, finding.ratio, finding.second, 0
     is_reversed = kind in OPPOSITE and size[0] < 0 <= finding.by
     if is_reversed:
         size = [-size[0], -size[2], -size[1]]
     size = np.exp(size).tolist() if ratio else size
     places = _places(means) if ratio else max(_places(means), _places(size, 2))
-    if kind == "printed":
-        typed = _typed(finding.value) if finding.decimals is None else max(0, finding.decimals)
-    elif kind == "exact":
+    by, low, high = (_text(x, _places(size, 3) if ratio else places) for x in size)
+    if kind == "exact":
         typed = places = max(_typed(finding.value), digits(finding.within))
+    elif kind == "printed":
+        typed = _typed(finding.value, finding.decimals)
     first, *other = (_text(mean, max(places, typed)) for mean in means)
     told = f"{finding.metric}: {finding.arm} {first}"
     if isinstance(second, tuple):
@@ -40,8 +37,6 @@ def name(finding: Any, second: Second, means: Sequence[float], size: Sequence[fl
         told += f"{metric} {second[1]} {other[0]}"
     elif second is not None:
         told += f", against {second:g}"
-    places = _places(size, 3) if ratio else places
-    by, low, high = (_text(x, places) for x in size)
     if kind == "exact":
         return f"{told}, expected {_text(finding.value, typed)} within {finding.within:g}"
     if kind == "printed":
@@ -83,7 +78,8 @@ def measured_text(entry: Entry) -> str:
 def printed_text(entry: Entry) -> str:
     """The printed figure; empty if there is none."""
     printed = entry["printed"]
-    return _text(printed["value"], max(0, min(printed["decimals"], 6))) if printed else ""
+    value = printed and printed["value"]
+    return _text(value, _typed(value, printed["decimals"])) if printed else ""
 
 
 def verdict(entry: Entry) -> str:
@@ -98,17 +94,20 @@ def digits(number: float) -> int:
     return -Decimal(str(number)).as_tuple().exponent
 
 
-def _typed(value: float) -> int:
-    """Digits after the point to show a value with; one computed to more than six is shortened."""
-    return max(0, digits(value)) if digits(value) <= 6 else _places([value])
+def _typed(value: float, decimals: int | None = None) -> int:
+    """Digits after the point of a typed value; one computed to more than six is shortened."""
+    decimals = digits(value) if decimals is None else decimals
+    return max(0, decimals) if decimals <= 6 else _places([value])
 
 
 def _places(numbers: Sequence[float | None], significant: int = 4) -> int:
     """Digits after the point that show the largest number with so many significant digits.
 
-    None at all where every number is whole.
+    None at all where every number is whole, and scientific notation for the huge.
     """
     sizes = [abs(x) for x in numbers if x is not None and math.isfinite(x)]
+    if max(sizes, default=0) >= HUGE:
+        return SCIENTIFIC
     if all(size == round(size) for size in sizes):
         return 0
     return max(0, significant - 1 - math.floor(math.log10(max(sizes))))
@@ -118,7 +117,7 @@ def _text(number: float | None, places: int) -> str:
     """A number with this many decimals, or two significant digits; "none" if it is not finite."""
     if number is None or not math.isfinite(number):
         return "none"
-    if abs(number) >= 1e9 or 0 < abs(number) < 1e-3:
+    if places == SCIENTIFIC or abs(number) >= HUGE or 0 < abs(number) < 1e-3:
         return f"{number:.4g}"
     if 0 < abs(number) < 10.0**-places:
         return f"{number:.2g}"

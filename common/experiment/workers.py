@@ -1,5 +1,7 @@
 """Runs tasks side by side in processes and survives the death of any of them."""
 
+import contextlib
+import functools
 import multiprocessing
 import pickle
 import signal
@@ -16,10 +18,8 @@ Report = Callable[[float], None]  # takes the share of a task that is done, in [
 
 @dataclass
 class Outcomes:
-    """What became of each task, by its key: a result, the exception it raised, or its death."""
+    """Tasks that are lost, by key, and how their process died."""
 
-    results: dict[Hashable, Any] = field(default_factory=dict)
-    errors: dict[Hashable, Exception] = field(default_factory=dict)
     deaths: dict[Hashable, str] = field(default_factory=dict)
 
 
@@ -33,39 +33,28 @@ def run(
 ) -> Outcomes:
     """Calls `work(task, report)` for every task, in this process or in `jobs` > 1 spawned ones.
 
-    A task whose process dies is lost, the others go on. After an exception no other task begins.
+    A task whose process dies is lost, the others go on. After an exception no other task begins;
+    it is raised when those begun are finished. After Ctrl-C the processes are ended.
 
     Args:
         tasks: by key; tasks and results are pickled, and `work` is imported.
         start: called once in each process with the number of threads it may use.
         on_progress, on_result: called here with (key, share done) and (key, result).
-
-    Raises KeyboardInterrupt after the processes are gone.
     """
-    threads = max(1, cores() // jobs)
-    waiting, outcomes = list(tasks.items()), Outcomes()
-
-    def finish(key: Hashable, result: Any, error: Exception | None) -> None:
-        if error:
-            outcomes.errors[key] = error
-            waiting.clear()
-        else:
-            outcomes.results[key] = result
-            on_result(key, result)
-
+    threads, outcomes = max(1, cores() // jobs), Outcomes()
     if jobs == 1:
         start(threads)
-        while waiting:
-            key, task = waiting.pop(0)
-            finish(key, *_attempt(work, task, lambda done, key=key: on_progress(key, done)))
+        for key, task in tasks.items():
+            on_result(key, work(task, functools.partial(on_progress, key)))
         return outcomes
 
     context = multiprocessing.get_context("spawn")
+    waiting, errors = list(tasks.items()), []
     processes: dict[Connection, Any] = {}  # by our end of the pipe to them
     busy: dict[Connection, Hashable] = {}  # the key of the task that is worked on at its other end
 
     def hand_out(connection: Connection) -> None:
-        if waiting:
+        if waiting and not errors:
             busy[connection], task = waiting.pop(0)
             connection.send(task)
         else:
@@ -82,18 +71,19 @@ def run(
         while busy:
             for connection in wait(list(busy)):
                 try:
-                    share, *finished = connection.recv()
+                    kind, content = connection.recv()
                 except (EOFError, OSError):  # the other end is gone, and with it the process
-                    processes[connection].join()
-                    code = processes[connection].exitcode
-                    name = f"killed by {signal.Signals(-code).name}" if code < 0 else ""
-                    outcomes.deaths[busy.pop(connection)] = name or f"ended with code {code}"
+                    outcomes.deaths[busy.pop(connection)] = _death(processes[connection])
                     continue
-                if finished:
-                    finish(busy.pop(connection), *finished)
-                    hand_out(connection)
+                if kind == "share":
+                    on_progress(busy[connection], content)
+                    continue
+                key = busy.pop(connection)
+                if kind == "result":
+                    on_result(key, content)
                 else:
-                    on_progress(busy[connection], share)
+                    errors.append(content)
+                hand_out(connection)
     except BaseException:  # interrupted, or a result could not be taken
         for process in processes.values():
             process.terminate()
@@ -101,27 +91,29 @@ def run(
     finally:
         for process in processes.values():
             process.join()
+    if errors:
+        raise errors[0]
     return outcomes
 
 
-def _attempt(work: Callable, task: Any, report: Report) -> tuple[Any, Exception | None]:
-    """The task's result, and the exception that it raised instead."""
-    try:
-        return work(task, report), None
-    except Exception as error:
-        return None, error
+def _death(process: Any) -> str:
+    process.join()
+    code = process.exitcode
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def _serve(connection: Connection, work: Callable, start: Callable, threads: int) -> None:
     """Works on tasks in a process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     start(threads)
-    try:
+    with contextlib.suppress(EOFError, BrokenPipeError):  # no more tasks, or the parent is gone
         while True:
-            result, error = _attempt(work, connection.recv(), lambda done: connection.send([done]))
-            connection.send([1.0, result, error and _portable(error)])
-    except (EOFError, BrokenPipeError):  # there are no more tasks, or the parent is gone
-        return
+            task = connection.recv()
+            try:
+                said = "result", work(task, lambda share: connection.send(("share", share)))
+            except Exception as error:
+                said = "error", _portable(error)
+            connection.send(said)
 
 
 def _portable(error: Exception) -> Exception:

@@ -31,8 +31,6 @@ SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2)  # of epsilon, in the curves
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 60_000  # training images, the first ones
     epochs: int = 2  # passes over them
     learning_rate: float = 1e-3  # of Adam

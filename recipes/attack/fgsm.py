@@ -34,8 +34,6 @@ SHOWN = 4  # images in the figure
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 20_000  # training images, the first ones
     epochs: int = 5  # passes over them
     learning_rate: float = 1e-3  # of Adam

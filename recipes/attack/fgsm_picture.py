@@ -34,8 +34,6 @@ FAINT, FAINT_INK = 0.05, 0.1  # contrast of a drawing, share of its strongest in
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     image: Path | None = None  # PNG or JPEG of a drawn digit; None: the first test images
     target: Annotated[int | None, Ge(0), Le(9)] = None  # class to be predicted; None: any other
     epsilon: Annotated[float, Ge(0)] = 0.25  # largest change of a pixel in [0, 1]

@@ -29,8 +29,6 @@ from common.training import fit, once
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 20_000  # training images, the first ones
     epochs: int = 2  # passes over them
     learning_rate: float = 1e-3  # of Adam

@@ -34,8 +34,6 @@ VARIANTS = {"cifar": {}, "single": PUBLISHED | {"groups": 1}, "grouped": PUBLISH
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     variant: Literal["cifar", "single", "grouped"] = "cifar"  # of the stack
     schedule: Literal["tenth", "halve"] = "tenth"  # of the learning rate, when validation stalls
     learning_rate: float = 0.01  # at the start, momentum .9; ten times that with "halve"

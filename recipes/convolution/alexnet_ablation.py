@@ -30,8 +30,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 4_000  # training images, the first ones
     epochs: int = 10  # passes over them
     learning_rate: float = 0.01  # of gradient descent with momentum

@@ -28,8 +28,6 @@ NEAREST = 6  # training images found for a test image
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 20_000  # training images, which are searched too
     epochs: int = 6  # passes over them
     learning_rate: float = 0.01  # of gradient descent with momentum .9

@@ -32,8 +32,6 @@ MOST, SIDE = 9, 96  # images that excite a unit most; pixels of a picture of wha
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 20_000  # training images, the first ones
     epochs: int = 6  # passes over them
     learning_rate: float = 0.01  # of gradient descent with momentum .9

@@ -30,8 +30,6 @@ STAGES = ((100, 1.0), (40, 1.0), (10, 0.1), (10, 0.01))
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     learning_rate: float = 0.001  # in the first two stages
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9  # of gradient descent
     weight_decay: Annotated[float, Ge(0)] = 0.004  # of the convolutions

@@ -33,8 +33,6 @@ SIZES = (50, 100, 200, 500)  # numbers of training images of the two classes
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_eight: Annotated[int, Ge(1), Le(40_000)] = 20_000  # training images of the eight classes
     epochs_eight: int = 3  # passes over them
     batch_eight: int = 64  # images in a mini-batch of the eight classes

@@ -28,8 +28,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 2_000  # training images
     epochs: int = 50  # passes over them at most
     error: float = 25.0  # training error (%) that ends the training

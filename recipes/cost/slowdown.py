@@ -25,8 +25,6 @@ STARTS = {"(0.6, 0.9)": (0.6, 0.9), "(2, 2)": (2.0, 2.0)}  # weight and bias
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     steps: int = 300  # gradient steps from each start
 
 

@@ -27,8 +27,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 10_000  # training images, the first ones
     epochs: int = 40  # passes over the training images
     batch_size: int = 10  # images in a mini-batch

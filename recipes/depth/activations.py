@@ -27,8 +27,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 10_000  # training images, the first ones
     width: int = 100  # units in a hidden layer
     leak: Annotated[float, Ge(0)] = 0.01  # slope of leaky ReLU below zero

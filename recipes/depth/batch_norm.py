@@ -27,8 +27,6 @@ PERCENTILES = (15, 50, 85)
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     width: int = 100  # units in each of the three hidden layers
     stddev: float = 0.1  # standard deviation of the Gaussian weights
     batch_size: int = 60  # images in a mini-batch

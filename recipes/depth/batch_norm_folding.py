@@ -25,8 +25,6 @@ SHARES = np.linspace(0, 1, 101)  # of the test images
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 1_000  # training images, the first ones
     width: int = 100  # units in a hidden layer of the dense net
     channels: int = 16  # feature maps in a layer of the convolutional net

@@ -28,8 +28,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     width: int = 96  # units or channels in a hidden layer; multiples of 32 keep equal units equal
     learning_rate: float = 0.01  # of gradient descent with momentum .9
     weight_decay: Annotated[float, Ge(0)] = 5e-4  # cost + weight_decay / 2 * sum of w^2

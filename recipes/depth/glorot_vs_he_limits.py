@@ -25,8 +25,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     depth: int = 30  # layers with weights
     width: int = 96  # units in a hidden layer
     batch_size: int = 100  # images in a mini-batch

@@ -28,8 +28,6 @@ from common.experiment.findings import Alike, Higher, Lower
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 300  # images that go in, the first ones
     depth: Annotated[int, Ge(2)] = 30  # layers of the ReLU nets
     tanh_depth: Annotated[int, Ge(2)] = 5  # layers of the tanh nets

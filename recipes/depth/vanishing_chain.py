@@ -27,8 +27,6 @@ from common.experiment.findings import Exact, Lower
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     depth: Annotated[int, Ge(2)] = 10  # neurons in the longest chain
     chains: int = 1_000  # number of chains of each length
     big: float = 100.0  # weights of the chains whose gradient explodes

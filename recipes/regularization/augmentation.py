@@ -31,8 +31,6 @@ KINDS = ("none", "shifts", "affine", "elastic")
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     rotation: Annotated[float, Ge(0)] = 10.0  # affine: largest rotation and shear (degrees)
     scale: Annotated[float, Ge(0), Lt(1)] = 0.1  # affine: largest relative change of size
     shift: Annotated[float, Ge(0)] = 1.0  # affine: largest shift in each direction (pixels)

@@ -33,8 +33,6 @@ ASKED = 1_000  # test images that they classify
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 1_000  # training images, the first ones
     hidden_layers: int = 2  # number of hidden layers
     width: int = 512  # units in each

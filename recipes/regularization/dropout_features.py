@@ -31,8 +31,6 @@ SHOWN = 8  # features along each side of the figure
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 10_000  # training images, the first ones
     hidden: int = 256  # number of hidden units
     drop: Annotated[float, Ge(0), Lt(1)] = 0.5  # probability of dropping a hidden unit

@@ -28,8 +28,6 @@ from common.training import evaluate, fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 1_000  # training images, the first ones
     n_validation: Annotated[int, Examples("validation")] = 1_000  # those that follow
     patience: int = 30  # epochs without improvement after which training stops

@@ -32,8 +32,6 @@ SIZES = np.logspace(-5, 1, 61)  # edges of the histogram of absolute weights
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 1_000  # n: training images, the first ones
     l2: Annotated[float, Ge(0)] = 0.1  # lambda: cost + l2 / (2 n) * sum of w^2
     l1: Annotated[float, Ge(0)] = 0.1  # lambda: cost + l1 / n * sum of |w|

@@ -29,8 +29,6 @@ from common.training import evaluate, fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_validation: Annotated[int, Examples("validation")] = 10_000  # the last training images
     steps: int = 60_000  # mini-batches for every size, in whole passes over its images
     batch_size: int = 10  # images in a mini-batch

@@ -26,8 +26,6 @@ from common.training import fit
 
 @dataclass(frozen=True)
 class Config:
-    """Hyperparameters."""
-
     n_train: Annotated[int, Examples("train")] = 1_000  # training images, the first ones
     width: int = 30  # units in the hidden layer
     learning_rate: float = 0.5  # of plain gradient descent

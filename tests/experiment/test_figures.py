@@ -65,11 +65,10 @@ def test_labels_and_size():
 def test_every_seed_has_its_line_and_all_one_name():
     _, axes = figures.panels("title", 1, 1)
     series = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    figures.lines(axes[0, 0], series, "net", "red", every=10, style="--")
+    figures.lines(axes[0, 0], series, "net", "red", every=10)
     drawn = axes[0, 0].lines
     assert [line.get_ydata().tolist() for line in drawn] == series.tolist()
     assert all(line.get_xdata().tolist() == [10, 20, 30] for line in drawn)
-    assert all(line.get_linestyle() == "--" for line in drawn)
     assert axes[0, 0].get_legend_handles_labels()[1] == ["net"]
 
 
