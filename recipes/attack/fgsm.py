@@ -100,13 +100,13 @@ def own_gradient(model: keras.Model, x, y, epsilon: float) -> np.ndarray:
 # ---- findings
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
-ROUNDING = "rounding may contribute: the cross-entropy's own gradient fools fewer"
+ROUNDING = "Rounding may contribute: the cross-entropy's own gradient fools fewer"
 FINDINGS = (
     *(Higher(ATTACKED, arm, than_metric=NOISY, by=30, source=SOURCE) for arm in ARMS),
     Printed(ATTACKED, "softmax regression", 99.9, source=SOURCE),
     Printed(CONFIDENCE, "softmax regression", 79.3, source=SOURCE),
     Printed(ATTACKED, "maxout net", 89.4, source=SOURCE, cause=ROUNDING),
-    Printed(CONFIDENCE, "maxout net", 97.6, source=SOURCE, cause="5 epochs on 20,000 images"),
+    Printed(CONFIDENCE, "maxout net", 97.6, source=SOURCE, cause="Five epochs on 20,000 images"),
 )
 
 

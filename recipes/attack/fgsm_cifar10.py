@@ -94,7 +94,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 # ---- findings
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
-BRIEF = "3 epochs on 20,000 images"
+BRIEF = "Three epochs on 20,000 images"
 OFTEN = f"after {BRIEF} the net errs often without attack too"
 FINDINGS = (
     Higher(ATTACKED, "conv net", than_metric=NOISY, by=30, source=SOURCE),
