@@ -95,7 +95,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
 BRIEF = "Three epochs on 20,000 images"
-OFTEN = f"after {BRIEF} the net errs often without attack too"
+OFTEN = "After three epochs on 20,000 images the net errs often without attack too"
 FINDINGS = (
     Higher(ATTACKED, "conv net", than_metric=NOISY, by=30, source=SOURCE),
     Higher(CONFIDENCE, "conv net", than_metric="confidence without attack (%)", source=SOURCE),
