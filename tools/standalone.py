@@ -30,15 +30,10 @@ INGREDIENTS = "common.ingredients"
 ADDED = {"fit": {"verbose": "0"}, "evaluate": {"return_dict": "True", "verbose": "0"}}
 # What a copy defines itself if its recipe imports it.
 PROVIDED = {
-    "Outcome": '''
-@dataclass
-class Outcome:
-    """What training one arm gives."""
-
-    metrics: dict  # final numbers by name
-    curves: dict = field(default_factory=dict)  # series by name: a number per epoch
-    pictures: dict = field(default_factory=dict)  # arrays by name
-''',
+    "Outcome": """
+# What training one arm gives: final numbers, series by epoch, and arrays, each by name.
+Outcome = namedtuple("Outcome", ("metrics", "curves", "pictures"), defaults=({}, {}))
+""",
     "once": '''
 SHARED = {"seed": 0}  # the current seed; by (seed, name), what several arms start from
 
@@ -53,7 +48,8 @@ def once(name, make):
 ''',
 }
 IMPORTS = (
-    "import sys\nfrom dataclasses import dataclass, field\n\nimport keras\nimport numpy as np\n"
+    "import sys\nfrom collections import namedtuple\nfrom dataclasses import dataclass\n\n"
+    "import keras\nimport numpy as np\n"
 )
 DATA = {
     "mnist": "[(x, y.astype('int32')) for x, y in keras.datasets.mnist.load_data()]",
