@@ -107,4 +107,4 @@ def test_files_are_few_and_short():
     assert all(lines([file]) <= 350 for file in FILES)
     sizes = [lines([catalog.path(name)]) for name in catalog.recipes()]
     assert max(sizes) <= 160
-    assert sum(sizes) / len(sizes) <= 145
+    assert sum(sizes) / len(sizes) <= 130
