@@ -50,7 +50,8 @@ def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Pa
     for label, root in places.items():
         if folder := _newest(root / name):
             return folder, f"{label} {name} {folder.name}"
-        notices.append(f"{label} {root}: expected {name}/VERSION, received none to read")
+        received = "none to read" if root.exists() else "nothing (it does not exist)"
+        notices.append(f"{label} {root}: expected {name}/VERSION, received {received}")
     if data_dir is None:
         root = next((one for one in places.values() if os.access(one, os.W_OK)), places[home])
         command = [sys.executable, "-c", PREPARE, name, str(root)]
