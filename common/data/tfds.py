@@ -50,7 +50,9 @@ def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Pa
     for label, root in places.items():
         if folder := _newest(root / name):
             return folder, f"{label} {name} {folder.name}"
-        received = "none to read" if root.exists() else "nothing (it does not exist)"
+        names = ", ".join(sorted(one.name for one in root.glob("*"))[:4]) or "nothing to read"
+        received = f"a folder with {names}" if root.is_dir() else "nothing (it does not exist)"
+        received = "a file" if root.is_file() else received
         notices.append(f"{label} {root}: expected {name}/VERSION, received {received}")
     if data_dir is None:
         root = next((one for one in places.values() if os.access(one, os.W_OK)), places[home])

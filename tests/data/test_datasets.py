@@ -287,19 +287,19 @@ def test_highest_version_is_taken(tiny):
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "received"),
     [
-        lambda path: None,
-        lambda path: path.mkdir(),
-        lambda path: path.write_text(""),
-        lambda path: (path / "cats").mkdir(parents=True),
-        lambda path: (path / "mnist").mkdir(parents=True),
+        (lambda path: None, "nothing (it does not exist)"),
+        (lambda path: path.write_text(""), "a file"),
+        (lambda path: path.mkdir(), "a folder with nothing to read"),
+        (lambda path: (path / "cats").mkdir(parents=True), "a folder with cats"),
+        (lambda path: (path / "mnist").mkdir(parents=True), "a folder with mnist"),
     ],
 )
-def test_data_dir_without_the_data_is_refused(tiny, make):
+def test_data_dir_without_the_data_is_refused(tiny, make, received):
     other = tiny.parent / "other"
     make(other)
-    expected = f"MNIST not found: --data-dir {other}: expected mnist/VERSION, received none to read"
+    expected = f"MNIST not found: --data-dir {other}: expected mnist/VERSION, received {received}"
     with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         load("mnist", other, fallback="digits")
 
@@ -307,7 +307,7 @@ def test_data_dir_without_the_data_is_refused(tiny, make):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads any folder")
 def test_unreadable_folder_is_refused(tiny):
     (tiny / "mnist").chmod(0)
-    with pytest.raises(DataError, match=r"expected mnist/VERSION, received none to read"):
+    with pytest.raises(DataError, match=r"expected mnist/VERSION, received a folder with"):
         load("mnist", tiny)
 
 
