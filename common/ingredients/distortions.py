@@ -67,9 +67,18 @@ class Distort(keras.layers.Layer):
 
 
 def warp(images, moved):
-    """Images (n, 28, 28), sampled so far down and right (n, 2, 28, 28) in pixels; black outside."""
+    """Images (n, 28, 28), sampled so far down and right (n, 2, 28, 28) in pixels; black outside.
 
-    def sample(one):
-        return ops.image.map_coordinates(one[0], GRID + one[1], order=1, fill_mode="constant")
-
-    return ops.vectorized_map(sample, (images, moved))
+    Bilinear, as `keras.ops.image.map_coordinates`, which takes two to three times as long.
+    """
+    padded = ops.reshape(ops.pad(images, [[0, 0], [1, 1], [1, 1]]), (-1, 30 * 30))
+    at = ops.reshape(ops.clip(GRID + 1 + moved, 0, 29), (-1, 2, 28 * 28))
+    corner = ops.minimum(ops.floor(at), 28)
+    down, right = (at - corner)[:, 0], (at - corner)[:, 1]
+    upper_left = ops.cast(corner[:, 0] * 30 + corner[:, 1], "int32")
+    value = 0.0
+    for below, weight_down in ((0, 1 - down), (30, down)):
+        for beside, weight_right in ((0, 1 - right), (1, right)):
+            pixel = ops.take_along_axis(padded, upper_left + below + beside, axis=1)
+            value += weight_down * weight_right * pixel
+    return ops.reshape(value, (-1, 28, 28))
