@@ -49,12 +49,13 @@ def pgd(model, x, y, epsilon, *, steps=20, seed=None, targeted=False, clip=(0, 2
     if softmax or isinstance(last, keras.layers.Softmax):
         raise ValueError("expected logits, received a softmax")
     gradient, step = loss_gradient(model, x.shape[1:]), 2.5 * epsilon / steps * (1 - 2 * targeted)
-    now = x if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True)
-    for _ in range(steps):
-        batches = (slice(i, i + AT_ONCE) for i in range(0, len(x), AT_ONCE))
-        g = np.concatenate([gradient(tf.constant(now[i]), tf.constant(y[i])) for i in batches])
-        now = project(x, now + step * np.sign(np.float64(g)), epsilon, clip)
-    return now
+    attacked = np.copy(x) if seed is None else noise(x, epsilon, seed, clip=clip, uniform=True)
+    for batch in (slice(i, i + AT_ONCE) for i in range(0, len(x), AT_ONCE)):
+        for _ in range(steps):
+            g = gradient(tf.constant(attacked[batch]), tf.constant(y[batch])).numpy()
+            moved = attacked[batch] + step * np.sign(np.float64(g))
+            attacked[batch] = project(x[batch], moved, epsilon, clip)
+    return attacked
 
 
 def loss_gradient(model, shape):
