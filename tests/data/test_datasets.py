@@ -339,7 +339,7 @@ def test_useless_environment_is_named(tiny, monkeypatch):
     tiny.rename(home / "tensorflow_datasets")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tiny.parent / "nowhere"))
     (notice,) = load("mnist").notices
-    assert re.search(r"\$TFDS_DATA_DIR .*expected mnist/VERSION, received none", notice)
+    assert re.search(r"\$TFDS_DATA_DIR .*expected mnist/VERSION, received nothing", notice)
 
 
 @pytest.fixture
