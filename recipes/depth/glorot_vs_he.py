@@ -7,8 +7,9 @@ What not to do, from the lectures: constant weights, and N(0, 1), which overflow
 
 Differs from the source: dense layers of 96 on MNIST, not convolutions on ImageNet. Under Xavier 30
 layers stall on some seeds throughout and on others for hundreds of steps; 40 layers stall on every
-seed. Under He 40 layers learn, but three seeds of six overflow later. On CIFAR-10 21 convolutions
-learn (with --paper also 29), maps mirrored at the border.
+seed. Under He 40 layers learn, but three seeds of six overflow later. On CIFAR-10 nets of
+21 convolutions (with --paper also 29), maps mirrored at the border, stall under Xavier; under He
+four seeds of six begin to learn within the 414 steps.
 
     make recipe-glorot-vs-he          four to six minutes on 2 cores
 """
@@ -98,7 +99,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-SOURCE, FINAL = "He et al. 2015, 2.2", "final test accuracy (%)"
+SOURCE = "He et al. 2015, 2.2"
 EARLY, STALLED = "training accuracy in the first third (%)", "evaluations at chance (%)"
 MNIST, DIGITS = ({"dataset": name, "source": SOURCE} for name in ("mnist", "digits"))
 FINDINGS = (
@@ -109,7 +110,7 @@ FINDINGS = (
     Alike(STALLED, "Xavier 40", to=100.0, within=1.0, **MNIST),
     Alike(STALLED, "large 22", to=100.0, within=1.0, dataset="mnist"),
     Exact("largest difference of units", "constant 22", 0.0, within=0.0, dataset="mnist"),
-    Higher(FINAL, "He 22, conv", than="Xavier 22, conv", dataset="cifar10", source=SOURCE),
+    Alike(STALLED, "Xavier 22, conv", to=100.0, within=1.0, dataset="cifar10", source=SOURCE),
 )
 
 
