@@ -90,9 +90,12 @@ def read_results(file: Path, recipe: str) -> Results:
 
 
 def short(value: float) -> float:
-    """The value in single precision, in which nets compute, without meaningless digits."""
+    """A float with no more digits than it has: float32 numbers stay exact and short.
+
+    So do Python's floats, which NumPy gives the precision of what they are compared with.
+    """
     with np.errstate(over="ignore"):
-        return float(str(np.float32(value)))
+        return float(str(np.float32(value))) if np.float32(value) == value else float(value)
 
 
 def encode(content: Any) -> bytes:
