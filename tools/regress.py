@@ -299,9 +299,9 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
         else:
             todo[key] = task
     jobs = chosen.jobs or command.usual_jobs()
-    outcomes = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
+    deaths = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
     for key in todo.keys() - rows.keys():
-        cause = outcomes.deaths.get(key, "not begun, since every process died")
+        cause = deaths.get(key, "not begun, since every process died")
         tell(key, Row(*key, BROKEN, cause))
     return [rows[key] for key in sorted(rows)]
 

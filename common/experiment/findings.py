@@ -18,6 +18,8 @@ from common.experiment.wording import Entry, measured_text, printed_text, verdic
 
 LEAST_SEEDS = 3  # with two, a 95 % interval extends 12.7 standard errors to each side
 Names = str | tuple[str, ...] | None
+Other = str | float | None  # an arm, a number, or none
+Second = tuple[str, str] | float | None  # (metric, arm), a number, or none
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,12 @@ class Finding:
         return False
 
     @property
-    def second(self) -> tuple[str, str] | float | None:
+    def second(self) -> Second:
         """What is compared with: (metric, arm), a number, or nothing."""
-        match self:
-            case Lower():
-                other, metric = self.than, self.than_metric
-            case Alike():
-                other, metric = self.to, self.to_metric
-            case Printed():
-                other, metric = self.over or self.minus, self.metric2
-            case _:
-                return None
+        return None
+
+    def _side(self, other: Other, metric: str | None) -> Second:
+        """The second side: another arm, another metric, or both; or a number."""
         if isinstance(other, str) or metric:
             return metric or self.metric, other or self.arm
         return other
@@ -71,6 +68,11 @@ class Lower(Finding):
     than_metric: str | None = None
     source: str = ""
 
+    @property
+    def second(self) -> Second:
+        """What it is lower than."""
+        return self._side(self.than, self.than_metric)
+
 
 @dataclass(frozen=True)
 class Higher(Lower):
@@ -89,6 +91,11 @@ class Alike(Finding):
     within: float = field(kw_only=True)
     to_metric: str | None = None
     source: str = ""
+
+    @property
+    def second(self) -> Second:
+        """What it is like."""
+        return self._side(self.to, self.to_metric)
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,11 @@ class Printed(Finding):
     def ratio(self) -> bool:
         """Whether the printed figure is one."""
         return self.over is not None
+
+    @property
+    def second(self) -> Second:
+        """What the printed ratio or difference is taken to."""
+        return self._side(self.over or self.minus, self.metric2)
 
 
 Answer = tuple[bool | None, list[float] | None, str | None]  # is it so, interval if printed, why

@@ -144,7 +144,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     start = functools.partial(start_process, plan.flags.precision, plan.flags.devices)
     deaths, interrupted = {}, False
     try:
-        deaths = workers.run(tasks, _train, start, jobs, on_progress, keep).deaths
+        deaths = workers.run(tasks, _train, start, jobs, on_progress, keep)
     except KeyboardInterrupt:
         interrupted = True
     missing = {run: deaths.get(run, "not begun") for run in tasks if run not in finished}

@@ -7,20 +7,12 @@ import pickle
 import signal
 import traceback
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from common.system import cores
 
 Report = Callable[[float], None]  # takes the share of a task that is done, in [0, 1]
-
-
-@dataclass
-class Outcomes:
-    """Tasks that are lost, by key, and how their process died."""
-
-    deaths: dict[Hashable, str] = field(default_factory=dict)
 
 
 def run(
@@ -30,7 +22,7 @@ def run(
     jobs: int,
     on_progress: Callable[[Hashable, float], None],
     on_result: Callable[[Hashable, Any], None],
-) -> Outcomes:
+) -> dict[Hashable, str]:
     """Calls `work(task, report)` for every task, in this process or in `jobs` > 1 spawned ones.
 
     A task whose process dies is lost, the others go on. After an exception no other task begins;
@@ -40,13 +32,15 @@ def run(
         tasks: by key; tasks and results are pickled, and `work` is imported.
         start: called once in each process with the number of threads it may use.
         on_progress, on_result: called here with (key, share done) and (key, result).
+
+    Returns the tasks that are lost, and how their process died.
     """
-    threads, outcomes = max(1, cores() // jobs), Outcomes()
+    threads, deaths = max(1, cores() // jobs), {}
     if jobs == 1:
         start(threads)
         for key, task in tasks.items():
             on_result(key, work(task, functools.partial(on_progress, key)))
-        return outcomes
+        return deaths
 
     context = multiprocessing.get_context("spawn")
     waiting, errors = list(tasks.items()), []
@@ -73,7 +67,7 @@ def run(
                 try:
                     kind, content = connection.recv()
                 except (EOFError, OSError):  # the other end is gone, and with it the process
-                    outcomes.deaths[busy.pop(connection)] = _death(processes[connection])
+                    deaths[busy.pop(connection)] = _death(processes[connection])
                     continue
                 if kind == "share":
                     on_progress(busy[connection], content)
@@ -93,7 +87,7 @@ def run(
             process.join()
     if errors:
         raise errors[0]
-    return outcomes
+    return deaths
 
 
 def _death(process: Any) -> str:

@@ -135,8 +135,8 @@ def test_of_two_processes_one_makes_the_arrays_and_the_other_waits(tmp_path):
         "left": (tmp_path, "left", False),
     }
     results = {}
-    outcomes = workers.run(tasks, ask, start, 2, lambda *_: None, results.__setitem__)
-    assert outcomes.deaths == {"killed": "killed by SIGKILL"}
+    deaths = workers.run(tasks, ask, start, 2, lambda *_: None, results.__setitem__)
+    assert deaths == {"killed": "killed by SIGKILL"}
     (one, first), (other, second) = results["a"], results["b"]
     assert first != second
     assert one == other

@@ -32,7 +32,7 @@ def work(task, report):
 def run(tasks, jobs):
     """-> deaths, results, and what was reported, in order."""
     results, seen = {}, []
-    outcomes = workers.run(
+    deaths = workers.run(
         dict(enumerate(tasks)),
         work,
         start,
@@ -40,7 +40,7 @@ def run(tasks, jobs):
         on_progress=lambda key, done: seen.append((key, done)),
         on_result=results.__setitem__,
     )
-    return outcomes.deaths, results, seen
+    return deaths, results, seen
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])

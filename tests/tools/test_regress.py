@@ -10,7 +10,6 @@ import pytest
 from common import data
 from common.experiment import record
 from common.experiment.findings import Exact
-from common.experiment.workers import Outcomes
 from recipes.cost import slowdown
 from recipes.depth import vanishing_chain
 from tools import catalog, regress
@@ -187,7 +186,7 @@ def test_a_recipe_that_breaks_stops_no_other(tmp_path, monkeypatch):
 
 def test_a_process_that_dies_is_named(tmp_path, monkeypatch):
     deaths = {SLOWDOWN: "killed by SIGKILL"}
-    monkeypatch.setattr(regress.workers, "run", lambda *_: Outcomes(deaths=deaths))
+    monkeypatch.setattr(regress.workers, "run", lambda *_: deaths)
     code, rows, page = run(tmp_path, "slowdown", "vanishing-chain")
     assert code == 1
     assert {row["status"] for row in rows.values()} == {"BROKEN"}
