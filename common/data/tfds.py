@@ -15,11 +15,14 @@ from common.system import UsageError
 DOWNLOAD_SECONDS = 900
 # Without a network TensorFlow Datasets would try for minutes, so a server of Google's, which has
 # MNIST and most others, is asked first by the same client (requests).
+NO_NETWORK = 3  # exit status
 PREPARE = """
-import sys
+import requests, sys
 try:
-    import requests
     requests.head("https://storage.googleapis.com", timeout=8)
+except requests.RequestException:
+    sys.exit(int(sys.argv[3]))
+try:
     import tensorflow_datasets as tfds
     tfds.builder(sys.argv[1], data_dir=sys.argv[2], try_gcs=False).download_and_prepare()
 except Exception as error:
@@ -38,7 +41,7 @@ def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Pa
     """The folder of a data set's highest version, and where it was found, without a local path.
 
     Looks in `data_dir` alone if that is given, else in `$TFDS_DATA_DIR` and
-    `~/tensorflow_datasets`, and downloads last. Adds to `notices` where it was not found.
+    `~/tensorflow_datasets`, and downloads last. Adds to `notices` what the user must know.
 
     Raises DataError if it is nowhere, or has several configurations and none is named.
     """
@@ -50,20 +53,28 @@ def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Pa
     for label, root in places.items():
         if folder := _newest(root / name):
             return folder, f"{label} {name} {folder.name}"
-        names = ", ".join(sorted(one.name for one in root.glob("*"))[:4]) or "nothing to read"
-        received = f"a folder with {names}" if root.is_dir() else "nothing (it does not exist)"
-        received = "a file" if root.is_file() else received
-        notices.append(f"{label} {root}: expected {name}/VERSION, received {received}")
+        if label != home:  # that one was asked for
+            notices.append(f"{label} {root}: expected {name}/VERSION, received {_found(root)}")
     if data_dir is None:
         root = next((one for one in places.values() if os.access(one, os.W_OK)), places[home])
-        command = [sys.executable, "-c", PREPARE, name, str(root)]
+        command = [sys.executable, "-c", PREPARE, name, str(root), str(NO_NETWORK)]
         try:  # in a process of its own, whose time can be limited
             subprocess.run(command, timeout=DOWNLOAD_SECONDS, check=True, stdin=subprocess.DEVNULL)
-        except subprocess.SubprocessError:
-            notices.append(f"no network, or no download of {name} within {DOWNLOAD_SECONDS} s")
+        except subprocess.SubprocessError as error:
+            no_network = getattr(error, "returncode", None) == NO_NETWORK
+            failed = f"no download of {name} within {DOWNLOAD_SECONDS} s"
+            notices.append(f"not in {home}, and {'no network' if no_network else failed}")
         if folder := _newest(root / name):
             return folder, f"downloaded {name} {folder.name}"
     raise DataError(f"{name.upper()} not found: {'; '.join(notices)}")
+
+
+def _found(root: Path) -> str:
+    """What there is in place of a folder of data sets."""
+    if not root.is_dir():
+        return "a file" if root.exists() else "nothing (it does not exist)"
+    names = sorted(one.name for one in root.glob("*"))
+    return f"a folder with {', '.join(names[:4]) or 'nothing to read'}"
 
 
 def _newest(base: Path) -> Path | None:
