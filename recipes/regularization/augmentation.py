@@ -119,7 +119,7 @@ def plot(results: Results):
     figures.legend(axes[0, 0])
     five = [results.picture("distorted", f"dense 1000 {kind}") for kind in KINDS]
     pictures = 1 - np.concatenate(np.stack(five, axis=1))  # a column for each kind
-    figures.show(axes[0, 2], pictures, len(KINDS), f"five times each: {', '.join(KINDS)}")
+    figures.show(axes[0, 2], pictures, len(KINDS), f"five times each:\n{', '.join(KINDS)}")
     return figure
 
 
