@@ -91,7 +91,6 @@ def serve() -> None:
     import matplotlib.figure  # noqa: F401
     import pytest  # noqa: F401
     import scipy.stats  # noqa: F401
-    import sklearn.datasets  # noqa: F401
     import tyro  # noqa: F401
 
     warnings.filterwarnings("ignore", message=".*fork")  # TensorFlow computes nothing here

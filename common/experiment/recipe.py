@@ -55,7 +55,7 @@ class Recipe:
     smoke: Mapping[str, Any]  # hyperparameters that this preset changes
     paper: Mapping[str, Any] = field(default_factory=dict)
     on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # those that a data set does
-    datasets: tuple[str, ...] = ("mnist", "digits")  # the first is the default; (): without data
+    datasets: tuple[str, ...] = ("mnist", "mnist5k")  # the first is the default; (): without data
     seeds: int = 6  # trained by default
     # whether (arm, preset, dataset) is trained
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True

