@@ -101,7 +101,7 @@ def load(
             return replace(load(fallback), notices=tuple(notices))
         if isinstance(found, list):
             data = files.read(found, shape)
-            _check_public(str(found[0]), data, content)
+            _check_public(str(files.place(found)), data, content)
             notices += _unordered(name, data, first)
             return Dataset(name, data, source, checksum(data), tuple(notices))
         examples, listed = tfds.examples(found), sorted(found.iterdir())

@@ -57,6 +57,11 @@ def find(name: str, root: Path) -> list[Path]:
     return []
 
 
+def place(files: list[Path]) -> Path:
+    """The file, or the folder of several."""
+    return files[0] if len(files) == 1 else files[0].parent
+
+
 def read(files: list[Path], shape: tuple[int, ...]) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """((x_train, y_train), (x_test, y_test)): images (n, *shape) uint8, labels (n,) int32.
 
@@ -74,7 +79,7 @@ def read(files: list[Path], shape: tuple[int, ...]) -> tuple[tuple[np.ndarray, n
         return data
     except Exception as error:  # which kind depends on which byte is wrong
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise DataError(f"expected readable images in {files[0]}, received: {reason}") from None
+        raise DataError(f"expected images in {place(files)}, received: {reason}") from None
 
 
 def _content(file: Path) -> bytes:
