@@ -15,7 +15,7 @@ import numpy as np
 from common.system import UsageError
 
 SCHEMA = 2
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist5k": "3,500 images of MNIST"}
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist5k": "mnist5k, part of MNIST"}
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def plot(results: Results):
 
 
 SMOKE = {"n_train": 500, "epochs": 1}
-ON = {"digits": {"n_train": 1_297, "epochs": 60}}
+ON = {"mnist5k": {"n_train": 3_500, "epochs": 28}}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=6)
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def plot(results: Results):
 
 SMOKE = {"n_train": 500, "epochs": 1, "n_test": 100}
 PAPER = {"n_train": 60_000, "epochs": 30, "n_test": 10_000}
-ON = {"digits": {"n_train": 1_297, "epochs": 30, "n_test": 500}}
+ON = {"mnist5k": {"n_train": 3_500, "epochs": 12, "n_test": 1_000}}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, ON, seeds=6)
 
 if __name__ == "__main__":

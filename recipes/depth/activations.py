@@ -136,7 +136,7 @@ def plot(results: Results):
     return figure
 
 
-SMOKE, ON = {"n_train": 200, "epochs": 2}, {"digits": {"n_train": 1_297, "epochs": 30}}
+SMOKE, ON = {"n_train": 200, "epochs": 2}, {"mnist5k": {"n_train": 3_500, "epochs": 14}}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=6)
 
 if __name__ == "__main__":

@@ -136,8 +136,9 @@ def plot(results: Results):
 
 
 SMOKE, PAPER = {"steps": 20, "every": 10}, {"steps": 50_000}
-DIGITS = {"digits": {"steps": 1_980, "every": 22, "learned": 80.0, "good": 88.0}}
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, on=DIGITS, seeds=4)
+# 59 steps are a pass over so few images, which take the nets to about 90 %.
+ON = {"mnist5k": {"steps": 5_900, "every": 59, "learned": 80.0, "good": 88.0}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, on=ON, seeds=4)
 
 if __name__ == "__main__":
     main(RECIPE)

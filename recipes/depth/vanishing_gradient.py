@@ -127,12 +127,11 @@ def plot(results: Results):
     for k, color in enumerate(figures.COLORS[:4]):
         norms = results.curves(f"gradient norm of layer {k + 1}", "4 layers")
         figures.curve(during, norms, f"layer {k + 1}", color, np.arange(norms.shape[1]))
-    printed = results.dataset == "mnist"
     for panel, x, lines in ((before, [1, 2, 3, 4], PRINTED.values()), (during, STEPS, IN_TRAINING)):
-        for norms, color in zip(lines if printed else (), figures.COLORS, strict=False):
+        for norms, color in zip(lines, figures.COLORS, strict=False):
             figures.points(panel, x[: len(norms)], norms, color=color)
         panel.set_yscale("log")
-        figures.legend(panel, NIELSEN if printed else None)
+        figures.legend(panel, NIELSEN)
     return figure
 
 

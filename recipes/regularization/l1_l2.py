@@ -90,10 +90,10 @@ FINAL, PEAK = "final test accuracy (%)", "peak test accuracy (%)"
 PRINTED_EPOCHS = [51, 101, 281, 400]
 PRINTED = {"none": [81.40, 81.63, 82.21, 82.23], "L2": [82.87, 84.12, 86.45, 86.95]}
 FINDINGS = (
-    Higher(FINAL, "L2", than="none", by=3, dataset="mnist", preset="default", source=BOOK),
-    Higher(FINAL, "max-norm", than="none", by=3, dataset="mnist", preset="default"),
+    Higher(FINAL, "L2", than="none", by=3, preset="default", source=BOOK),
+    Higher(FINAL, "max-norm", than="none", by=3, preset="default"),
     Higher("weights below 0.01 (%)", "L1", than="L2", by=20, source=BOOK),
-    Higher(FINAL, "L1", than="L2", by=-2, dataset="mnist", preset="default"),
+    Higher(FINAL, "L1", than="L2", by=-2, preset="default"),
     Printed(FINAL, "none", 82.23, source=BOOK),
     Printed(PEAK, "none", 82.27, source=BOOK),
     Printed(FINAL, "L2", 86.95, source=BOOK),
@@ -113,7 +113,7 @@ def plot(results: Results):
     xlabel = "absolute weight (first bin: 1e-5 or less)"
     figures.curves(weights, results, "share of weights (%)", x=middles, xlabel=xlabel)
     weights.set_xscale("log")
-    if results.dataset == "mnist" and results.content["preset"] != "paper":
+    if results.content["preset"] != "paper":
         for color, (arm, values) in zip(figures.COLORS, PRINTED.items(), strict=False):
             figures.points(learning, PRINTED_EPOCHS, values, f"{BOOK}, {arm}", color, joined=True)
     best = results.metric(PEAK, "L2").max()
