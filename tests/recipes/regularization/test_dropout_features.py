@@ -3,10 +3,17 @@
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from common import data
 from recipes.regularization import dropout_features
-from recipes.regularization.dropout_features import ARMS, Config, build_model, mean_correlation
+from recipes.regularization.dropout_features import (
+    ARMS,
+    Config,
+    build_model,
+    kurtosis,
+    mean_correlation,
+)
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (3, 28, 28)).astype(np.uint8)
@@ -27,6 +34,19 @@ def test_known_correlation():
 def test_dead_units_are_left_out():
     a = RNG.normal(size=(100, 1))
     assert mean_correlation(np.hstack([a, a, np.zeros((100, 1))])) == pytest.approx(1)
+
+
+def test_kurtosis_is_that_of_scipy():
+    kernel = RNG.standard_t(5, size=(784, 9))
+    expected = np.median(stats.kurtosis(kernel, axis=0, fisher=False))
+    assert kurtosis(kernel) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_stroke_has_a_higher_kurtosis_than_noise():
+    noise = RNG.normal(size=(784, 5))
+    strokes = np.where(np.arange(784)[:, None] < 15, 10.0, noise)
+    assert kurtosis(noise) == pytest.approx(3, abs=0.5)
+    assert kurtosis(strokes) > 20
 
 
 def test_arms_share_their_start_and_predict_without_dropout():
@@ -71,6 +91,9 @@ def test_measured_are_the_hidden_responses_to_the_test_images():
     assert outcome.metrics["active units (%)"] == pytest.approx(100 * (hidden > 0).mean(), abs=0.1)
     found = outcome.metrics["mean |correlation| of two units' responses"]
     assert found == pytest.approx(mean_correlation(hidden), rel=1e-4)
+    shown_kurtosis = outcome.metrics["kurtosis of a unit's weights"]
+    assert shown_kurtosis == outcome.curves["kurtosis of a unit's weights"][-1]
+    assert shown_kurtosis == pytest.approx(kurtosis(kernel), rel=1e-4)
     shown = outcome.pictures["features"]
     assert shown.shape == (20, 28, 28)
     np.testing.assert_allclose(
