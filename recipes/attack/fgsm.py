@@ -8,9 +8,9 @@ Differs from the source: five epochs on 20,000 images, 2,000 test images; a ReLU
 Pixels stay in [0, 1]. Confidence is the mean probability of the predicted class where a net errs.
 Softmax regression errs on all images, however long it is trained, and is a little more confident:
 that grows with training (on 50,000 images 74 % after one epoch, 81 after two, 90 after eight, 97
-after 64). The maxout net errs more often and is less confident. The gradient is taken in a form that does not round to 0
-where a net is sure. The cross-entropy's own does in float32, and fools the maxout net less often:
-rounding may contribute to the published 10.6 % that withstood.
+after 64). The maxout net errs more often and is less confident. The gradient is taken in a form
+that does not round to 0 where a net is sure. The cross-entropy's own does in float32, and fools the
+maxout net less often: rounding may contribute to the published 10.6 % that withstood.
 
     make recipe-fgsm          about two minutes on 2 cores
 """
