@@ -456,7 +456,7 @@ def main(name: str) -> None:
     """Prints a row. Each has a process of its own: what ran before in one changes the speed."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    found = data.load("mnist", fallback="digits")
+    found = data.load("mnist", fallback="mnist5k")
     make = next(work for work in WORKS if work.__name__ == name)
     work = make() if make is photographs_net else make(*found.arrays[0])
     seconds = rounds({"ours": work.ours} | work.others)
@@ -477,7 +477,7 @@ def measure() -> str:
         rows.append(done.stdout.splitlines()[-1])
         print(rows[-1], flush=True)
     table = "\n".join(rows)
-    name = data.load("mnist", fallback="digits").name
+    name = data.load("mnist", fallback="mnist5k").name
     return (
         f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {name}, each row "
         "in a process of its own. Keras is `Model.fit`, plain and with `steps_per_execution`, and "

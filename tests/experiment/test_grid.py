@@ -201,7 +201,7 @@ RECIPE = Recipe(
     plot,
     smoke={"epochs": 1},
     paper={"epochs": 3},
-    datasets=("digits", "mnist"),
+    datasets=("mnist5k", "mnist"),
     seeds=1,
 )
 '''
@@ -303,7 +303,7 @@ def test_how_a_run_is_started_does_not(plain):
         ["--out", str(plain / "elsewhere")],
         ["--epochs", "3"],  # as it is by default
         ["--paper"],  # whose hyperparameters are the default ones here
-        ["--data-dir", str(plain)],  # digits come from scikit-learn
+        ["--data-dir", str(plain)],  # mnist5k comes from a package
     ):
         assert key(plain, *flags) == first, flags
 
@@ -348,8 +348,8 @@ def test_ingredients_use_no_others():
 
 def test_data_versions_arithmetic_and_devices_change_the_key(plain, monkeypatch):
     keys = [key(plain)]
-    digits = data.load("digits")
-    other = data.Dataset("digits", digits.arrays, digits.source, "f" * 64)
+    bundled = data.load("mnist5k")
+    other = data.Dataset("mnist5k", bundled.arrays, bundled.source, "f" * 64)
     with monkeypatch.context() as patch:
         patch.setattr(data, "load", lambda *_, **__: other)
         grid._load.cache_clear()
@@ -369,8 +369,8 @@ def test_data_versions_arithmetic_and_devices_change_the_key(plain, monkeypatch)
 
 
 def test_a_data_set_that_changes_while_recipes_run_is_refused(plain, monkeypatch, capsys):
-    digits = data.load("digits")
-    other = data.Dataset("digits", digits.arrays, digits.source, "f" * 64)
+    bundled = data.load("mnist5k")
+    other = data.Dataset("mnist5k", bundled.arrays, bundled.source, "f" * 64)
     monkeypatch.setattr(grid, "_load", lambda *_: other)
     with pytest.raises(AssertionError):
         measured(plain)

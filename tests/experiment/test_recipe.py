@@ -103,18 +103,18 @@ class Nothing:
     epochs: int = 1
 
 
-DATA = SimpleNamespace(name="digits", n_train=1297, n_test=500)
+DATA = SimpleNamespace(name="mnist5k", n_train=3500, n_test=1002)
 
 
 @pytest.mark.parametrize(
     ("config", "used"),
     [
         (Counted(), (100, 20, 10)),
-        (Counted(1277, 20, 500), (1277, 20, 500)),  # all there are
+        (Counted(3480, 20, 1002), (3480, 20, 1002)),  # all there are
         (Counted(1, 1296), (1, 1296, 10)),
-        (Everything(), (1297, 0, 500)),
+        (Everything(), (3500, 0, 1002)),
         (Everything(7, 8), (7, 0, 8)),
-        (Nothing(), (1297, 0, 500)),
+        (Nothing(), (3500, 0, 1002)),
     ],
 )
 def test_how_many_examples_are_used(config, used):
@@ -127,16 +127,16 @@ def test_how_many_examples_are_used(config, used):
 @pytest.mark.parametrize(
     ("config", "refused"),
     [
-        (Counted(n_train=1278), "--n-train: expected at most 1277, received 1278"),
-        (Counted(n_validation=1200), "--n-train: expected at most 97, received 100"),
-        (Counted(n_validation=1297), "--n-validation: expected at most 1296, received 1297"),
-        (Counted(n_validation=5000), "--n-validation: expected at most 1296, received 5000"),
-        (Counted(n_shown=501), "--n-shown: expected at most 500, received 501"),
-        (Everything(n_train=1298), "--n-train: expected at most 1297, received 1298"),
+        (Counted(n_train=3481), "--n-train: expected at most 3480, received 3481"),
+        (Counted(n_validation=3403), "--n-train: expected at most 97, received 100"),
+        (Counted(n_validation=3500), "--n-validation: expected at most 3499, received 3500"),
+        (Counted(n_validation=5000), "--n-validation: expected at most 3499, received 5000"),
+        (Counted(n_shown=1003), "--n-shown: expected at most 1002, received 1003"),
+        (Everything(n_train=3501), "--n-train: expected at most 3500, received 3501"),
     ],
 )
 def test_more_examples_than_there_are_is_refused(config, refused):
-    with pytest.raises(UsageError, match=re.escape(f"{refused} (running on digits)")):
+    with pytest.raises(UsageError, match=re.escape(f"{refused} (running on mnist5k)")):
         examples_used(config, DATA)
 
 
@@ -166,7 +166,7 @@ RECIPE = Recipe(
     lambda results: None,
     smoke={"epochs": 1},
     paper={"epochs": 100, "side": 224},
-    on={"digits": {"epochs": 5, "width": 4}},
+    on={"mnist5k": {"epochs": 5, "width": 4}},
     applies=lambda arm, preset, dataset: not arm["deep"] or (preset, dataset) == ("paper", "mnist"),
 )
 
@@ -181,18 +181,18 @@ def test_hyperparameters_of_presets_on_data_sets():
     assert RECIPE.configured("default") == RECIPE.configured("default", "mnist") == Config()
     assert RECIPE.configured("smoke") == Config(epochs=1)
     assert RECIPE.configured("paper", "mnist") == Config(epochs=100, side=224)
-    assert RECIPE.configured("default", "digits") == Config(epochs=5, width=4)
-    assert RECIPE.configured("paper", "digits") == Config(epochs=100, side=224, width=4)
+    assert RECIPE.configured("default", "mnist5k") == Config(epochs=5, width=4)
+    assert RECIPE.configured("paper", "mnist5k") == Config(epochs=100, side=224, width=4)
     with pytest.raises(KeyError):
         RECIPE.configured("nonsense")
 
 
 def test_which_arms_are_trained_where():
     assert RECIPE.arms_for("paper", "mnist") == ["plain", "deep"]
-    assert RECIPE.arms_for("paper", "digits") == ["plain"]
+    assert RECIPE.arms_for("paper", "mnist5k") == ["plain"]
     assert RECIPE.arms_for("default", "mnist") == ["plain"]
     everywhere = Recipe(Config, RECIPE.arms, train, (), RECIPE.plot, smoke={})
-    assert everywhere.arms_for("smoke", "digits") == ["plain", "deep"]
+    assert everywhere.arms_for("smoke", "mnist5k") == ["plain", "deep"]
 
 
 def test_the_first_data_set_is_the_default():

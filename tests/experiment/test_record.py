@@ -249,9 +249,9 @@ def test_of_many_that_moved_three_are_named():
     [
         (("dropout", "default", "mnist", "mnist"), "dropout.json"),
         (("dropout", "paper", "mnist", "mnist"), "dropout.paper.json"),
-        (("dropout", "default", "digits", "mnist"), "dropout.digits.json"),
-        (("dropout", "paper", "digits", "mnist"), "dropout.paper.digits.json"),
-        (("fgsm", "default", "digits", "digits"), "fgsm.json"),
+        (("dropout", "default", "mnist5k", "mnist"), "dropout.mnist5k.json"),
+        (("dropout", "paper", "mnist5k", "mnist"), "dropout.paper.mnist5k.json"),
+        (("fgsm", "default", "mnist5k", "mnist5k"), "fgsm.json"),
         (("slowdown", "default", "none", "none"), "slowdown.json"),
     ],
 )
@@ -262,17 +262,17 @@ def test_each_setting_has_a_file(setting, name):
 def test_results_are_compared_with_the_file_of_their_setting(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RECORDS", tmp_path)
     now = content(error=[1.0, 2.0, 3.0])
-    now |= {"recipe": "dropout", "preset": "paper", "dataset": {"name": "digits"}}
+    now |= {"recipe": "dropout", "preset": "paper", "dataset": {"name": "mnist5k"}}
     assert record.compare_with_file(now, "mnist") is None
     (tmp_path / "dropout.json").write_bytes(encode(content(error=[9.0, 9.0, 9.0])))
     assert record.compare_with_file(now, "mnist") is None
-    (tmp_path / "dropout.paper.digits.json").write_bytes(encode(now))
+    (tmp_path / "dropout.paper.mnist5k.json").write_bytes(encode(now))
     same = {"metrics": 1, "identical": True, "moved": []}
-    expected = {"file": "docs/results/dropout.paper.digits.json"} | same
+    expected = {"file": "docs/results/dropout.paper.mnist5k.json"} | same
     assert record.compare_with_file(now, "mnist") == expected
     more = copy.deepcopy(now)
     more["arms"]["dropout"] = more["arms"]["plain"]
-    (tmp_path / "dropout.paper.digits.json").write_bytes(encode(more))
+    (tmp_path / "dropout.paper.mnist5k.json").write_bytes(encode(more))
     assert len(record.compare_with_file(now, "mnist")["moved"]) == 1
     assert record.compare_with_file(now, "mnist", whole=False) == expected
 

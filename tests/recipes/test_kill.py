@@ -29,11 +29,11 @@ from recipes.regularization.{name} import RECIPE
 from common.experiment import main
 main(RECIPE, sys.argv[1:])
 """
-DIGITS = ["--dataset", "digits", "--seeds", "1", "--jobs", "1"]
+MNIST5K = ["--dataset", "mnist5k", "--seeds", "1", "--jobs", "1"]
 COMMANDS = {
-    "dropout": [*DIGITS, "--epochs", "60"],
-    "augmentation": [*DIGITS, "--images-seen", "12000"],
-    "early_stopping": [*DIGITS, "--epochs", "150", "--patience", "40"],
+    "dropout": [*MNIST5K, "--epochs", "60"],
+    "augmentation": [*MNIST5K, "--images-seen", "12000"],
+    "early_stopping": [*MNIST5K, "--epochs", "150", "--patience", "40"],
 }
 KILLS = 7  # of each; together more than 20
 MOMENT = 2.0  # epochs between a checkpoint and a kill, at most

@@ -157,11 +157,10 @@ def test_nonsense_for_a_number_is_refused(name, field, value, tmp_path, capsys):
         ("augmentation", "--sigma=0"),
         ("augmentation", "--scale=1"),
         ("overfitting", "--n-train=70000"),
-        ("more_data", "--n-validation=1297"),
-        ("early_stopping", "--n-validation=298"),
+        ("more_data", "--n-validation=3500"),
+        ("early_stopping", "--n-validation=2501"),
         ("batch_norm", "--every=20000"),
-        ("glorot_vs_he", "--every=700"),  # fits into the steps on MNIST, not into those on digits
-        ("glorot_vs_he", "--every=2000"),
+        ("glorot_vs_he", "--every=1821"),
         ("glorot_vs_he", "--momentum=1"),
         ("glorot_vs_he", "--kind=recurrent"),
         ("glorot_vs_he_limits", "--depth=0"),
@@ -173,7 +172,7 @@ def test_a_number_just_outside_its_range_is_refused(name, argument, tmp_path, ca
     with pytest.raises(SystemExit) as exit_:
         command.main(
             module(name).RECIPE,
-            ["--dataset", "digits", "--jobs", "1", "--out", str(tmp_path / "out"), argument],
+            ["--dataset", "mnist5k", "--jobs", "1", "--out", str(tmp_path / "out"), argument],
         )
     assert exit_.value.code == 2
     said = capsys.readouterr().err
@@ -191,7 +190,7 @@ def test_the_same_command_gives_the_same_bits(tmp_path):
         done = run(
             "overfitting",
             "--dataset",
-            "digits",
+            "mnist5k",
             "--epochs",
             "3",
             "--seeds",
@@ -207,7 +206,7 @@ def test_the_same_command_gives_the_same_bits(tmp_path):
     assert one == two
 
 
-def test_without_mnist_and_network_a_recipe_runs_on_digits_and_says_so(tmp_path):
+def test_without_mnist_and_network_a_recipe_runs_on_mnist5k_and_says_so(tmp_path):
     """In its output, its results and its figure's title."""
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("TFDS_DATA_DIR", None)
@@ -225,9 +224,9 @@ def test_without_mnist_and_network_a_recipe_runs_on_digits_and_says_so(tmp_path)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "MNIST NOT FOUND: RUNNING ON DIGITS INSTEAD" in done.stdout
+    assert "MNIST NOT FOUND: running on mnist5k, the first 3,500 training images" in done.stdout
     content = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert content["dataset"]["name"] == "digits"
+    assert content["dataset"]["name"] == "mnist5k"
     assert all((entry["printed"] or {}).get("agrees") is None for entry in content["findings"])
     title = module("overfitting").RECIPE.plot(Results(content)).get_suptitle()
-    assert "scikit-learn's digits" in title
+    assert "mnist5k, part of MNIST" in title

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["--dataset", "digits", "--seeds", "1", "--epochs", "12"]
+FLAGS = ["--dataset", "mnist5k", "--seeds", "1", "--epochs", "12"]
 START = """
 import sys
 import recipes

@@ -322,7 +322,7 @@ def test_what_a_copy_runs_is_what_the_recipe_says():
     assert "keras.datasets.cifar10" in made(default_dataset="cifar10")
     assert "data = None" in made(default_dataset="none")
     with pytest.raises(ValueError, match="small_net: expected a recipe on mnist or cifar10, rec"):
-        made(default_dataset="digits")
+        made(default_dataset="mnist5k")
     stated = SOURCE.replace("Source: a book.", "Source: a book, by --paper.")
     assert "# --paper above: Config(n_train=60_000)\n" in made(stated)
 

@@ -291,7 +291,7 @@ def test_a_data_set_that_is_missing_is_reported_and_the_others_are_judged(
     monkeypatch.setattr(regress, "_copy", shown)
     code, rows, page = run(tmp_path, "overfitting", "slowdown")
     assert code == 0
-    assert set(measured) == {("overfitting", "digits"), SLOWDOWN, ("slowdown", "copy")}
+    assert set(measured) == {("overfitting", "mnist5k"), SLOWDOWN, ("slowdown", "copy")}
     for dataset in ("mnist", "copy"):
         assert rows["overfitting", dataset]["status"] == "not judged"
         assert f"| overfitting | {dataset} | not judged |" in page
@@ -313,12 +313,12 @@ def test_what_is_recorded_is_read_from_the_documents(whole, tmp_path, monkeypatc
     monkeypatch.setattr(catalog, "DOCS", tmp_path)
     assert regress.recorded() == {}
     (tmp_path / "results").mkdir()
-    for preset, dataset in (("default", "none"), ("paper", "none"), ("default", "digits")):
+    for preset, dataset in (("default", "none"), ("paper", "none"), ("default", "mnist5k")):
         content = {**whole, "preset": preset, "dataset": {"name": dataset}}
         name = f"vanishing_chain.{preset}.{dataset}.json"
         (tmp_path / "results" / name).write_text(json.dumps(content))
     found = regress.recorded()
-    assert found.keys() == {CHAIN, ("vanishing_chain", "digits")}
+    assert found.keys() == {CHAIN, ("vanishing_chain", "mnist5k")}
     assert found[CHAIN]["preset"] == "default"
 
 

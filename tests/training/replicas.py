@@ -84,7 +84,7 @@ class Count(keras.metrics.Metric):
 def main(devices: str, out: str, names: list[str]) -> None:
     """Of every net: histories, and the weights after three epochs."""
     distribution.start(devices)
-    (x, y), (x_test, y_test) = data.load("digits").arrays
+    (x, y), (x_test, y_test) = data.load("mnist5k").arrays
     found = {}
     for name in names or ["dense", "bn", "conv"]:
         # 357 images in mini-batches of 100 leave 57, which two and four replicas cannot share.

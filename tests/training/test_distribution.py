@@ -140,7 +140,7 @@ def test_devices_that_do_not(devices):
 )
 def test_what_cannot_be_shared_out_is_refused(flags, expected, forks, tmp_path):
     out = tmp_path / "out"
-    usual = ["--dataset", "digits", "--smoke", "--out", str(out)]
+    usual = ["--dataset", "mnist5k", "--smoke", "--out", str(out)]
     done = forks.run("recipes.regularization.overfitting", *usual, *flags)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -267,7 +267,7 @@ def test_a_worker_that_does_not_come_is_named_in_time(tmp_path):
         "cluster.MEETING_SECONDS = 5; from recipes.regularization.overfitting import RECIPE; "
         "from common.experiment import main; main(RECIPE, sys.argv[1:])"
     )
-    arguments = ["--dataset", "digits", "--smoke", "--out", str(tmp_path / "out")]
+    arguments = ["--dataset", "mnist5k", "--smoke", "--out", str(tmp_path / "out")]
     process = start(["-c", code, *arguments], TF_CONFIG=tf_config([here, absent], 0))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -278,7 +278,7 @@ def test_a_worker_that_does_not_come_is_named_in_time(tmp_path):
 
 def test_workers_that_do_different_things_are_told(tmp_path):
     addresses = free_addresses(2)
-    arguments = ["-m", "recipes.regularization.overfitting", "--dataset", "digits", "--seeds", "1"]
+    arguments = ["-m", "recipes.regularization.overfitting", "--dataset", "mnist5k", "--seeds", "1"]
     processes = [
         start(
             [*arguments, "--epochs", str(2 + i), "--out", str(tmp_path / "out")],

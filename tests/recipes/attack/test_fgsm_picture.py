@@ -149,5 +149,5 @@ def test_confidence_falls_in_the_class_seen_or_rises_in_the_target(target, monke
 
 
 def run(out, *flags) -> int:
-    """Exit code of a short run on digits."""
-    return command.run(RECIPE, ["--smoke", "--dataset", "digits", "--out", str(out), *flags])
+    """Exit code of a short run on mnist5k."""
+    return command.run(RECIPE, ["--smoke", "--dataset", "mnist5k", "--out", str(out), *flags])

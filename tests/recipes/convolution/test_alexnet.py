@@ -136,7 +136,7 @@ def test_half_precision_trains(photographs, tmp_path):
     [
         (["--dataset", "folder"], "--data-dir: expected a folder of classes"),
         (["--dataset", "folder", "--data-dir", "/absent"], "expected a folder of classes"),
-        (["--dataset", "digits"], "expected cifar10, folder, or a name of TensorFlow Datasets"),
+        (["--dataset", "mnist5k"], "expected cifar10, folder, or a name of TensorFlow Datasets"),
         (["--variant", "double"], "--variant: expected one of cifar, single, grouped"),
         (["--variant", "single"], "--side: expected at least 227 for --variant single"),
         (["--side", "31"], "--side: expected at least 32 for --variant cifar, received 31"),

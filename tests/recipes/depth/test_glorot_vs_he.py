@@ -95,15 +95,16 @@ def test_arms_by_preset_and_data_set():
     convolutions = [f"{name}, conv" for name in of_the_paper]
     assert list(ARMS) == [*dense, *convolutions]
     for preset in ("default", "paper"):
-        assert recipe.arms_for(preset, "mnist") == dense
-        assert recipe.arms_for(preset, "digits") == of_the_paper
+        assert recipe.arms_for(preset, "mnist") == recipe.arms_for(preset, "mnist5k") == dense
     assert recipe.arms_for("smoke", "mnist") == of_the_paper
     assert recipe.arms_for("default", "cifar10") == convolutions[:2]
     assert recipe.arms_for("paper", "cifar10") == convolutions
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-@pytest.mark.parametrize(("name", "n"), [("mnist", 60_000), ("digits", 1_297), ("cifar10", 50_000)])
+@pytest.mark.parametrize(
+    ("name", "n"), [("mnist", 60_000), ("mnist5k", 3_500), ("cifar10", 50_000)]
+)
 def test_evaluations_divide_a_pass(name, n, preset):
     """Otherwise Keras cuts the epoch short in which the images end."""
     config = glorot_vs_he.RECIPE.configured(preset, name)

@@ -81,7 +81,7 @@ def test_he_is_xavier_times_the_root_of_two():
 
 @pytest.mark.parametrize("arm", ["He, width 100", "standard, tanh"])
 def test_what_is_measured(arm):
-    arrays, config = data.load("digits").arrays, Config(n_train=20, depth=4, tanh_width=30)
+    arrays, config = data.load("mnist5k").arrays, Config(n_train=20, depth=4, tanh_width=30)
     outcome = signal_propagation.train(config, ARMS[arm], 2, arrays)
     forward = np.array(outcome.curves["log2 of the second moment of activations"])
     backward = np.array(outcome.curves["log2 of the second moment of gradients"])

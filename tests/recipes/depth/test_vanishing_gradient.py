@@ -59,7 +59,7 @@ def test_norms_follow_the_weights():
 
 
 def test_an_epoch_is_one_step_on_all_images(handed_to_fit):
-    (x, y), _ = arrays = data.load("digits").arrays
+    (x, y), _ = arrays = data.load("mnist5k").arrays
     model, given = handed_to_fit(vanishing_gradient, Config(n_train=60), ARMS["2 layers"], arrays)
     np.testing.assert_array_equal(given["x"], x[:60])
     np.testing.assert_array_equal(given["y"].argmax(axis=1), y[:60])
@@ -68,7 +68,7 @@ def test_an_epoch_is_one_step_on_all_images(handed_to_fit):
 
 
 def test_what_is_measured_before_and_after_training():
-    arrays, config = data.load("digits").arrays, Config(n_train=40, epochs=3)
+    arrays, config = data.load("mnist5k").arrays, Config(n_train=40, epochs=3)
     outcome = vanishing_gradient.train(config, ARMS["3 layers"], 5, arrays)
     x, targets = arrays[0][0][:40], np.eye(10)[arrays[0][1][:40]]
     start = gradient_norms(build_model(config, ARMS["3 layers"], 5), x, targets)()

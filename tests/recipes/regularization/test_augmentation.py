@@ -29,7 +29,7 @@ def test_the_strengths_are_those_of_the_command_line():
 
 
 def test_labels_and_test_images_reach_the_training_untouched(handed_to_fit):
-    (x, y), (x_test, y_test) = arrays = data.load("digits").arrays
+    (x, y), (x_test, y_test) = arrays = data.load("mnist5k").arrays
     _, given = handed_to_fit(augmentation, Config(), ARMS["dense 1000 elastic"], arrays)
     np.testing.assert_array_equal(given["x"], x[:1_000])
     np.testing.assert_array_equal(given["y"], y[:1_000])
@@ -47,7 +47,7 @@ def test_nets_of_a_kind_see_equally_many_images():
 
 def test_the_error_is_that_of_the_end():
     """Also if the evaluations do not divide the epochs; the figure has five distorted images."""
-    (train, (x_test, y_test)) = data.load("digits").arrays
+    (train, (x_test, y_test)) = data.load("mnist5k").arrays
     config = Config(images_seen=11_000, batch_size=500)
     outcome = augmentation.train(
         config, ARMS["dense 1000 shifts"], 0, (train, (x_test[:100], y_test[:100]))
@@ -59,7 +59,7 @@ def test_the_error_is_that_of_the_end():
 
 def test_arms_are_trained_where_there_are_images_and_time():
     arms_for = augmentation.RECIPE.arms_for
-    assert len(arms_for("default", "digits")) == 8
+    assert len(arms_for("default", "mnist5k")) == 8
     assert "dense 10000 none" in arms_for("default", "mnist")
     assert "conv 10000 none" not in arms_for("default", "mnist")
     assert "conv 10000 none" in arms_for("paper", "mnist")

@@ -83,8 +83,8 @@ def test_the_full_net_is_compared_with_the_mean_of_thinned_ones():
 
 
 def test_the_optimizer_is_the_papers(handed_to_fit):
-    digits = data.load("digits").arrays
-    model, _ = handed_to_fit(dropout, CONFIG, ARMS["plain"], digits)
+    arrays = data.load("mnist5k").arrays
+    model, _ = handed_to_fit(dropout, CONFIG, ARMS["plain"], arrays)
     assert model.optimizer.get_config()["momentum"] == 0.95
     assert float(model.optimizer.learning_rate) == pytest.approx(CONFIG.learning_rate)
 

@@ -70,7 +70,7 @@ def test_dropout_drops_hidden_units():
 
 
 def test_the_net_rebuilds_its_input(handed_to_fit):
-    arrays = data.load("digits").arrays
+    arrays = data.load("mnist5k").arrays
     config = Config(n_train=50)
     _, given = handed_to_fit(dropout_features, config, ARMS["plain"], arrays)
     x, (x_test, y_test) = arrays[0][0][:50], given["validation_data"]
@@ -81,7 +81,7 @@ def test_the_net_rebuilds_its_input(handed_to_fit):
 
 
 def test_measured_are_the_hidden_responses_to_the_test_images():
-    (train, (x_test, y_test)) = data.load("digits").arrays
+    (train, (x_test, y_test)) = data.load("mnist5k").arrays
     test = x_test[:200], y_test[:200]
     config = Config(n_train=100, hidden=20, epochs=1, learning_rate=1e-12)
     outcome = dropout_features.train(config, ARMS["dropout"], 0, (train, test))

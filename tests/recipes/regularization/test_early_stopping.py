@@ -8,7 +8,7 @@ from common.training import context
 from recipes.regularization import early_stopping
 from recipes.regularization.early_stopping import ARMS, Config, train
 
-DIGITS = data.load("digits").arrays
+ARRAYS = data.load("mnist5k").arrays
 CONFIG = Config(n_train=200, n_validation=97, patience=3, epochs=60)
 
 
@@ -17,7 +17,7 @@ def outcomes():
     found = {}
     for name, arm in ARMS.items():
         with context.running(context.Context(0)):
-            found[name] = train(CONFIG, arm, 0, DIGITS)
+            found[name] = train(CONFIG, arm, 0, ARRAYS)
     return found
 
 
@@ -37,7 +37,7 @@ def test_without_a_stop_all_epochs_are_trained(outcomes):
 
 
 def test_validation_images_are_training_images_that_follow(handed_to_fit):
-    _, settings = handed_to_fit(early_stopping, CONFIG, ARMS["no stop"], DIGITS)
-    images = DIGITS[0][0]
+    _, settings = handed_to_fit(early_stopping, CONFIG, ARMS["no stop"], ARRAYS)
+    images = ARRAYS[0][0]
     np.testing.assert_array_equal(settings["x"], images[:200])
     np.testing.assert_array_equal(settings["validation_data"][0], images[200:297])

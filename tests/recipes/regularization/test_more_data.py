@@ -7,7 +7,7 @@ from common import data, training
 from recipes.regularization import more_data
 from recipes.regularization.more_data import ARMS, RECIPE, SIZES, Config, build_model
 
-DIGITS = data.load("digits").arrays
+ARRAYS = data.load("mnist5k").arrays
 
 
 def sizes(preset, dataset):
@@ -17,7 +17,7 @@ def sizes(preset, dataset):
 def test_sizes_by_setting():
     assert sizes("default", "mnist") == [100, 200, 500, 1_000, 2_000, 5_000, 10_000]
     assert sizes("paper", "mnist") == list(SIZES)
-    assert sizes("paper", "digits") == [100, 200, 500, 1_000]
+    assert sizes("paper", "mnist5k") == [100, 200, 500, 1_000, 2_000]
 
 
 @pytest.mark.parametrize("n", [100, 1_000])
@@ -34,9 +34,9 @@ def test_every_size_takes_the_same_steps_and_validates_on_the_last_images(n, mon
 
     monkeypatch.setattr(more_data, "fit", spy)
     monkeypatch.setattr(more_data, "evaluate", measure)
-    more_data.train(Config(n_validation=297), {"n_train": n}, 0, DIGITS)
-    np.testing.assert_array_equal(seen["x"], DIGITS[0][0][:n])
-    np.testing.assert_array_equal(seen["val"], DIGITS[0][0][-297:])
+    more_data.train(Config(n_validation=297), {"n_train": n}, 0, ARRAYS)
+    np.testing.assert_array_equal(seen["x"], ARRAYS[0][0][:n])
+    np.testing.assert_array_equal(seen["val"], ARRAYS[0][0][-297:])
     assert seen["epochs"] * n == 60_000 * seen["batch_size"]
 
 
