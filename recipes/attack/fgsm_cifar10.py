@@ -4,13 +4,14 @@ Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial exam
 section 4: a convolutional maxout net on preprocessed CIFAR-10 errs on 87.15 % of the test images at
 epsilon .1, with a mean probability of 96.6 % for its wrong predictions.
 
-Differs from the source: a small ReLU net after three epochs on 20,000 images, and 2,000 test
+Differs from the source: a ReLU net with batch normalization after five epochs, and 2,000 test
 images. Preprocessed means standardized here: minus the mean, over the standard deviation of each
 color's pixels, so that epsilon .1 is about 6 of 255 steps of brightness. Pixels stay within what a
-photograph can show. Confidence is that in the predicted class where the net errs. So briefly
-trained it errs more often than the published net, also without attack, and is far less sure.
+photograph can show. Confidence is that in the predicted class where the net errs. The net errs on
+more of the images than the published one, and is less sure of it. How good it is matters for the
+latter: one that errs on 42 % of the images without attack is sure with 59 %.
 
-    make recipe-fgsm-cifar10          two to three minutes on 2 cores
+    make recipe-fgsm-cifar10          five minutes on 2 cores
 """
 
 from dataclasses import dataclass
@@ -32,10 +33,10 @@ SHOWN = 4  # images in the figure
 
 @dataclass(frozen=True)
 class Config:
-    n_train: Annotated[int, Examples("train")] = 20_000  # training images, the first ones
-    epochs: int = 3  # passes over them
-    learning_rate: float = 1e-3  # of Adam
-    batch_size: int = 64  # images in a mini-batch
+    n_train: Annotated[int, Examples("train")] = 50_000  # training images, the first ones
+    epochs: int = 5  # passes over them
+    learning_rate: float = 0.003  # of Adam at the start, falling to 0 along a cosine
+    batch_size: int = 100  # images in a mini-batch
     n_test: Annotated[int, Examples("test")] = 2_000  # test images attacked, the first ones
     epsilon: Annotated[float, Ge(0)] = 0.1  # largest change of a pixel, in standard deviations
     steps: int = 10  # of the iterated attack (PGD), which would show a masked gradient
@@ -48,11 +49,11 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 32, 32, 3) standardized pixels -> (B, 10) logits."""
     he = keras.initializers.HeNormal(seed=keras.random.SeedGenerator(seed))
     x = inputs = keras.Input((32, 32, 3))
-    for maps in (32, 64, 64):
-        conv = layers.Conv2D(maps, 3, padding="same", activation="relu", kernel_initializer=he)
-        x = layers.MaxPooling2D()(conv(x))
-    x = layers.Dropout(0.5, seed=seed)(layers.Flatten()(x))
-    return keras.Model(inputs, layers.Dense(10, kernel_initializer=he)(x))
+    for maps in (32, 64, 128):
+        x = layers.Conv2D(maps, 3, padding="same", use_bias=False, kernel_initializer=he)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        x = layers.MaxPooling2D()(x)
+    return keras.Model(inputs, layers.Dense(10, kernel_initializer=he)(layers.Flatten()(x)))
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
@@ -61,9 +62,12 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     mean, std = (np.float32(f(x_train, axis=(0, 1, 2))) for f in (np.mean, np.std))
     net = build_model(config, arm, seed)
     standardize = layers.Normalization(mean=mean, variance=std**2)
-    model = keras.Sequential([keras.Input((32, 32, 3)), standardize, net])
+    mirror = layers.RandomFlip("horizontal", seed=seed)
+    model = keras.Sequential([keras.Input((32, 32, 3)), standardize, mirror, net])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(config.learning_rate), loss)
+    steps = config.epochs * -(-len(x_train) // config.batch_size)
+    falling = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    model.compile(keras.optimizers.Adam(falling), loss)
     fit(model, x_train, y_train, batch_size=config.batch_size, epochs=config.epochs)
 
     x, y = (np.float32(x_test[: config.n_test]) - mean) / std, y_test[: config.n_test]
@@ -94,13 +98,13 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 # ---- findings
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
-BRIEF = "Three epochs on 20,000 images"
-OFTEN = "After three epochs on 20,000 images the net errs often without attack too"
+BETTER = "The better the net, the surer: 59 % of one with 42 % error without attack"
+OTHER = "Unknown; another net and preprocessing"
 FINDINGS = (
     Higher(ATTACKED, "conv net", than_metric=NOISY, by=30, source=SOURCE),
     Higher(CONFIDENCE, "conv net", than_metric="confidence without attack (%)", source=SOURCE),
-    Printed(ATTACKED, "conv net", 87.15, source=SOURCE, cause=OFTEN),
-    Printed(CONFIDENCE, "conv net", 96.6, source=SOURCE, cause=BRIEF),
+    Printed(ATTACKED, "conv net", 87.15, source=SOURCE, cause=OTHER),
+    Printed(CONFIDENCE, "conv net", 96.6, source=SOURCE, cause=BETTER),
 )
 CLASSES = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -123,7 +127,7 @@ def plot(results: Results):
 
 
 SMOKE = {"n_train": 256, "epochs": 1, "n_test": 50, "steps": 2}
-PAPER = {"n_train": 50_000, "epochs": 60, "n_test": 10_000}
+PAPER = {"epochs": 60, "n_test": 10_000}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, datasets=("cifar10",), seeds=3)
 
 if __name__ == "__main__":
