@@ -50,16 +50,28 @@ MUTANTS = {
         "tests/recipes/depth/test_glorot_vs_he.py::test_variances_are_the_papers",
     ),
     "labels shifted by one": (
-        "common/data/datasets.py",
-        "labels = bundled.target.astype(np.int32)",
-        "labels = (bundled.target.astype(np.int32) + 1) % 10",
-        "tests/data/test_datasets.py",
+        "common/data/mnist5k.py",
+        "pixels[classes == digit]",
+        "pixels[classes == (digit + 1) % 10]",
+        "tests/data/test_datasets.py::test_mnist5k",
     ),
-    "test labels only shifted by one": (
+    "other images taken for the public ones": (
         "common/data/datasets.py",
-        "(images[-500:], labels[-500:])",
-        "(images[-500:], (labels[-500:] + 1) % 10)",
-        "tests/data/test_datasets.py",
+        "if (received := content_checksum(data)) != content:",
+        "if (received := content_checksum(data)) == 0:",
+        "tests/data/test_files.py::test_other_images_are_refused",
+    ),
+    "figures of other test images counted": (
+        "tools/catalog.py",
+        ' and "images" not in f["printed"]',
+        "",
+        "tests/test_documents.py::test_figures_of_other_test_images_do_not_count",
+    ),
+    "orderings stated for MNIST judged on mnist5k": (
+        "common/experiment/findings.py",
+        " and of_whole and isinstance(finding, Printed)",
+        " and of_whole",
+        "tests/experiment/test_findings.py::test_a_finding_stated_for_the_whole_is_not_judged_on_a_part",
     ),
     "test images augmented": (
         "common/ingredients/distortions.py",

@@ -139,8 +139,12 @@ def setting(content: Content) -> str:
 
 
 def printed(content: Content) -> list[Content]:
-    """The findings of a record that compare a printed figure whose protocol was run."""
-    return [f for f in content["findings"] if f["printed"] and f["printed"]["agrees"] is not None]
+    """The findings of a record that compare a printed figure whose protocol was run.
+
+    Those compared on other test images than printed are left out.
+    """
+    found = [f for f in content["findings"] if f["printed"] and "images" not in f["printed"]]
+    return [f for f in found if f["printed"]["agrees"] is not None]
 
 
 def counted(verdicts: list[bool]) -> str:

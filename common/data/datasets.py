@@ -29,6 +29,7 @@ PUBLIC = {
 }
 VERIFIED_BYTES = 2**32  # a larger cache is not read whole at every start
 NAMES = (*PUBLIC, "mnist5k", "none")
+PART_OF = {"mnist5k": "mnist"}  # the first training images of which, in the same order
 
 
 @dataclass(frozen=True)

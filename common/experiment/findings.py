@@ -155,11 +155,15 @@ def judge(
     default_dataset: str,
     presets: Collection[str],
     why_not: str | None = None,
+    of_whole: tuple[str, Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """One entry of `findings` in results.json; `measured` is None for an arm that is not trained.
 
     `presets` are all whose hyperparameters on this data set are those of the results. The reason
-    `why_not` leaves the finding unjudged.
+    `why_not` leaves the finding unjudged. Where this data set is part of another one, `of_whole`
+    names that one and all presets whose hyperparameters there are those of the results: a figure
+    printed for these was trained on the same images, is compared too, and marked as tested on
+    other images.
 
     Raises ValueError for a metric that the arm does not have, or a missing second side.
     """
@@ -168,15 +172,21 @@ def judge(
         absent = None if len(values) else "no seed in common"
     except KeyError:
         sides, values, absent = [np.array([])] * 2, np.array([]), "not trained here"
-    why = why_not or absent or _elsewhere(finding, results.dataset, default_dataset, presets)
+    elsewhere = _elsewhere(finding, results.dataset, default_dataset, presets)
+    on_others = False
+    if elsewhere and of_whole and isinstance(finding, Printed):
+        on_others = not _elsewhere(finding, of_whole[0], default_dataset, of_whole[1])
+    why = why_not or absent or (None if on_others else elsewhere)
     answer, ends, why = (None, None, why) if why else _verdict(finding, values)
     printed = None
     if isinstance(finding, Printed):
         printed = {"value": finding.value, "decimals": finding.decimals, "source": finding.source}
         printed |= {"agrees": answer, "interval": ends, "cause": finding.cause}
+        printed |= {"images": "other test images"} if on_others else {}
     size = _interval(values, 0.9 if isinstance(finding, Alike) else 0.95)
+    name = wording.name(finding, [_interval(x)[0] for x in sides], size)
     return {
-        "name": wording.name(finding, [_interval(x)[0] for x in sides], size),
+        "name": f"{name}, tested on other images" if on_others else name,
         "kind": finding.kind,
         "source": finding.source,
         "measured": None if absent else summarize(values, finding.ratio),

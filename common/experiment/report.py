@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common import system
+from common import data, system
 from common.experiment import figures, findings, record, results
 from common.experiment.recipe import Recipe
 from common.experiment.results import Results
@@ -20,18 +20,24 @@ def judged(
         whole: whether all arms were to be trained; else the record may hold more.
     """
     preset, dataset = content["preset"], content["dataset"]["name"]
-    configs = {name: recipe.configured(name, dataset) for name in ("default", "paper")}
-    same = [name for name in configs if results.settings(configs[name]) == content["config"]]
+    same, whole = _presets(recipe, content, dataset), data.PART_OF.get(dataset)
     if preset == "smoke":
         why_not = why_not or "a smoke run shows nothing"
     elif preset not in same:
         why_not = why_not or "hyperparameters differ from the preset's"
+    of_whole = whole and (whole, _presets(recipe, content, whole))
     entries = [
-        findings.judge(finding, Results(content), recipe.default_dataset, same, why_not)
+        findings.judge(finding, Results(content), recipe.default_dataset, same, why_not, of_whole)
         for finding in recipe.findings
     ]
     against = None if why_not else record.compare_with_file(content, recipe.default_dataset, whole)
     return {"findings": entries, "record": against}
+
+
+def _presets(recipe: Recipe, content: Mapping[str, Any], dataset: str) -> list[str]:
+    """Those whose hyperparameters on a data set are those of results.json."""
+    configs = {name: recipe.configured(name, dataset) for name in ("default", "paper")}
+    return [name for name in configs if results.settings(configs[name]) == content["config"]]
 
 
 def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:

@@ -45,9 +45,11 @@ samples = st.lists(values, min_size=3, max_size=8)
 pairs = st.lists(st.tuples(values, values), min_size=3, max_size=8)
 
 
-def judged(finding, why_not=None, presets=("default",), dataset="mnist", seeds=None, **arms):
+def judged(
+    finding, why_not=None, presets=("default",), dataset="mnist", seeds=None, of_whole=None, **arms
+):
     results = Measured(arms or {"a": A, "b": B}, dataset, seeds)
-    return judge(finding, results, "mnist", presets, why_not)
+    return judge(finding, results, "mnist", presets, why_not, of_whole)
 
 
 def arms_of(pairs):
@@ -441,6 +443,52 @@ def test_a_printed_figure_is_compared_where_it_belongs(settings, presets, datase
     assert (entry["printed"]["interval"] is None) is bool(why)
     assert entry["printed"]["value"] == 100.0
     assert entry["measured"]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "presets", "why"),
+    [
+        ({}, ("default",), None),
+        ({}, ("default", "paper"), None),
+        ({"preset": "paper"}, ("paper",), None),
+        ({"dataset": ("mnist", "cifar10")}, ("default",), None),
+        ({}, (), "printed for mnist at the default preset"),  # other hyperparameters there
+        ({"preset": "paper"}, ("default",), "printed for mnist at the paper preset"),
+        ({"dataset": "cifar10"}, ("default",), "printed for cifar10 at the default preset"),
+    ],
+)
+def test_a_figure_printed_for_the_whole_is_compared_on_a_part_and_marked(settings, presets, why):
+    """If hyperparameters, and with them the training images, are the printed ones."""
+    finding = printed(6.5, **settings)
+    entry = judged(finding, dataset="mnist5k", of_whole=("mnist", presets))
+    assert entry["why"] == why
+    assert entry["printed"]["agrees"] is (None if why else True)
+    assert entry["printed"].get("images") == (None if why else "other test images")
+    mark = ", tested on other images"
+    assert entry["name"].endswith(mark) is (why is None)
+    on_the_whole = judged(finding, presets=("default", "paper"))
+    assert entry["name"].removesuffix(mark) == on_the_whole["name"]
+    assert "images" not in on_the_whole["printed"]
+
+
+def test_a_figure_printed_for_a_part_itself_has_no_mark():
+    entry = judged(
+        printed(6.5, dataset="mnist5k"), dataset="mnist5k", of_whole=("mnist", ("default",))
+    )
+    assert entry["printed"]["agrees"] is True
+    assert "images" not in entry["printed"]
+
+
+def test_a_figure_that_is_not_judged_keeps_the_reason():
+    finding = printed(6.5)
+    how = {"dataset": "mnist5k", "of_whole": ("mnist", ("default",))}
+    assert judged(finding, "a smoke run shows nothing", **how)["printed"]["agrees"] is None
+
+
+def test_a_finding_stated_for_the_whole_is_not_judged_on_a_part():
+    finding = Higher("x", "a", "b", dataset="mnist")
+    entry = judged(finding, dataset="mnist5k", of_whole=("mnist", ("default",)))
+    assert (entry["shown"], entry["why"]) == (None, "stated for mnist")
 
 
 def test_a_printed_figure_without_data():
