@@ -67,14 +67,6 @@ def test_the_total_counts_what_was_printed_and_run():
     assert listed.count("\n- ") == len(compared) - agree
 
 
-def test_figures_of_other_test_images_do_not_count():
-    """Nor those that were not compared, nor orderings."""
-    marked = {"agrees": True, "images": "other test images"}
-    figures = [{"agrees": True}, {"agrees": False}, {"agrees": None}, marked, None]
-    findings = [{"printed": printed} for printed in figures]
-    assert catalog.printed({"findings": findings}) == findings[:2]
-
-
 WORDS = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
 sixteen seventeen eighteen nineteen twenty"""
 NUMBERS = {"half an": 0.5, "half a": 0.5, "an": 1, "a": 1, "thirty": 30, "forty": 40}

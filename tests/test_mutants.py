@@ -65,7 +65,7 @@ MUTANTS = {
         "tools/catalog.py",
         ' and "images" not in f["printed"]',
         "",
-        "tests/test_documents.py::test_figures_of_other_test_images_do_not_count",
+        "tests/tools/test_catalog.py::test_figures_of_other_test_images_do_not_count",
     ),
     "orderings stated for MNIST judged on mnist5k": (
         "common/experiment/findings.py",
