@@ -152,6 +152,10 @@ def check_alone(code: str) -> None:
         ("a = fit(net, x, y, epochs=2).history", "a = net.fit(x, y, epochs=2, verbose=0).history"),
         ("fit(model, (x - m), y, epochs=2)", "model.fit((x - m), y, epochs=2, verbose=0)"),
         ("fit(model, x, y, verbose=2)", "model.fit(x, y, verbose=2)"),
+        (
+            "fit(model, x, y, validation_data=test)",
+            "model.fit(x, y, validation_data=test, validation_batch_size=500, verbose=0)",
+        ),
         ("fit(model, *data, **how)", "model.fit(*data, **how, verbose=0)"),
         ("fit(model, x=x)", "model.fit(x=x, verbose=0)"),
         (
@@ -362,6 +366,8 @@ class Rewritten(ast.NodeTransformer):
                 if method == "evaluate":
                     added.insert(0, ast.keyword("return_dict", ast.Constant(True)))
                 given = {keyword.arg for keyword in how}
+                if method == "fit" and "validation_data" in given:
+                    added.insert(0, ast.keyword("validation_batch_size", ast.Constant(500)))
                 added = [keyword for keyword in added if keyword.arg not in given]
                 return ast.Call(ast.Attribute(model, method, ast.Load()), rest, how + added)
         return node
