@@ -107,6 +107,8 @@ def _idx(files: list[Path]) -> Splits:
 
 def _batches(files: list[Path]) -> Splits:
     found = [Arrays(io.BytesIO(_content(file)), encoding="bytes").load() for file in files]
+    if sum(np.size(part) for one in found for part in (one[b"data"], one[b"labels"])) > MOST_BYTES:
+        raise ValueError(f"arrays with more than {MOST_BYTES} bytes")  # some are never written out
     images = [one[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for one in found]
     labels = [one[b"labels"] for one in found]
     return [(np.concatenate(images[:-1]), np.concatenate(labels[:-1])), (images[-1], labels[-1])]

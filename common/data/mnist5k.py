@@ -13,9 +13,8 @@ from common.data.tfds import DataError
 
 N_TRAIN = 3_500
 WHAT = "the first 3,500 training images of MNIST, tested on the next 1,002"
-SHA256 = (
-    "1d05c50bfba3182b25ac47f2167e158dbbce777e6d035a06419e802ad849f85f"  # of what `read` returns
-)
+# Of what `read` returns.
+SHA256 = "1d05c50bfba3182b25ac47f2167e158dbbce777e6d035a06419e802ad849f85f"
 
 
 def read() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:

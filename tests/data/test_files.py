@@ -298,6 +298,17 @@ class Call:
         return self.call
 
 
+@pytest.mark.parametrize("name", ["data", "labels"])
+def test_an_array_that_a_pickle_only_announces_is_refused(colored, keras, name):
+    """Its memory is not touched before."""
+    write_batches(keras, colored)
+    content = {b"data": colored[1][0], b"labels": [0]}
+    content[name.encode()] = Call(np.ndarray, (2**30,), "u1")
+    (keras / "data_batch_2").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=r"received: ValueError arrays with more than \d+ bytes$"):
+        load("cifar10", keras)
+
+
 @pytest.mark.parametrize("function", ["os.system", "builtins.exec", "subprocess.run"])
 def test_a_pickle_runs_nothing(colored, keras, tmp_path, function):
     marker = tmp_path / "it ran"
