@@ -23,7 +23,16 @@ ALLOWED = {
 FILES = sorted(COMMON.rglob("*.py"))
 # What a recipe may import above its rule, where everything goes into a copy.
 ABOVE = ("keras", "numpy", "scipy", "tensorflow", "annotated_types", "common.ingredients")
-STANDARD = ("dataclasses", "typing", "collections", "functools", "itertools", "pathlib", "math")
+STANDARD = (
+    "dataclasses",
+    "typing",
+    "collections",
+    "functools",
+    "itertools",
+    "pathlib",
+    "math",
+    "importlib",
+)
 
 
 def imports(file: Path) -> set[str]:

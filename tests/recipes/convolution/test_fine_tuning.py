@@ -1,42 +1,27 @@
-"""Classes are picked, features are frozen or trained, and all arms take the same mini-batches."""
+"""Classes are picked, features frozen or trained further, on as many mini-batches in all arms."""
 
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from recipes.convolution import fine_tuning
-from recipes.convolution.fine_tuning import ARMS, EIGHT, SIZES, TWO, Config, build_model, only
+from recipes.convolution.fine_tuning import ARMS, SIZES, Config, build_model, parts
 
 RNG = np.random.default_rng(0)
-
-
-def test_classes_are_picked_and_labeled_in_their_order():
-    labels = np.array([4, 0, 7, 7, 9, 4], np.int32)
-    x, y = only(TWO, np.arange(6), labels)
-    np.testing.assert_array_equal(x, [0, 2, 3, 5])
-    np.testing.assert_array_equal(y, [0, 1, 1, 0])
-    x, y = only(EIGHT, np.arange(6), labels)
-    np.testing.assert_array_equal(x, [1, 4])
-    np.testing.assert_array_equal(y, [0, 7])
-    assert sorted((*TWO, *EIGHT)) == list(range(10))
-
-
-@pytest.mark.parametrize("arm", list(ARMS))
-def test_arms_freeze_what_they_say(arm):
-    net = build_model(Config(), ARMS[arm], 2)
-    frozen = arm == "frozen"
-    assert len(net.trainable_variables) == (2 if frozen else len(net.get_weights()))
-    assert net.output_shape == (None, 2)
-    net.layers[-1].set_weights([RNG.normal(size=(512, 2)), np.zeros(2)])
-    x = 60 * RNG.normal(size=(2, 32, 32, 3)).astype(np.float32)
-    assert not np.array_equal(net(x, training=True), net(x, training=False))  # dropout, in all
+SMALL = Config(side=35)
+IMAGES = RNG.integers(0, 256, (5_100, 32, 32, 3), dtype=np.uint8)
+DATA = (
+    (IMAGES[:5_000], np.arange(5_000, dtype=np.int32) % 10),
+    (IMAGES[5_000:], np.arange(100, dtype=np.int32) % 10),
+)
 
 
 def test_new_nets_have_weights_of_hes_size_and_no_bias():
-    net = build_model(Config(), ARMS["new net"] | {"classes": 8}, 1)
-    assert net.output_shape == (None, 8)
-    for weight in net.get_layer("features").get_weights():
+    net = build_model(Config(), ARMS["new net"], 1)
+    assert net.output_shape == (None, 512)
+    for weight in net.get_weights():
         if weight.ndim == 1:
             assert not weight.any()
         else:
@@ -44,46 +29,103 @@ def test_new_nets_have_weights_of_hes_size_and_no_bias():
             assert weight.std() == pytest.approx(expected, rel=0.1)
 
 
+def test_the_parts_of_a_net_are_together_the_whole():
+    net = build_model(SMALL, ARMS["frozen"], 0)
+    stem, rest = parts(net, SMALL)
+    x = IMAGES[:3].astype(np.float32)
+    enlarged = keras.layers.Resizing(35, 35, interpolation="bicubic")(x)
+    np.testing.assert_allclose(rest(stem(x)), net(enlarged), rtol=1e-4, atol=1e-4)
+    whole = stem.predict(IMAGES[:3], verbose=0)
+    np.testing.assert_allclose(whole, stem(x), rtol=1e-4, atol=1e-3)
+    assert [layer.name for layer in rest.layers if layer.name in ("fire7", "fire8")] == ["fire8"]
+
+
+@pytest.mark.parametrize("cut", ["fire77", ""])
+def test_a_layer_that_is_not_there_is_refused(cut):
+    net = build_model(SMALL, ARMS["frozen"], 0)
+    with pytest.raises(ValueError, match="--cut: expected a layer of SqueezeNet, received "):
+        parts(net, Config(side=35, cut=cut))
+
+
 @pytest.mark.parametrize("arm", list(ARMS))
 def test_what_each_arm_trains(arm, monkeypatch):
     """From which weights, on what, for how many mini-batches and at which learning rate."""
-    images = RNG.integers(0, 256, (5_000, 32, 32, 3), dtype=np.uint8)
-    data = 2 * ((images, np.arange(5_000, dtype=np.int32) % 10),)
-    fits, learned = [], []
+    fits = []
 
     def spy(model, x, y, **settings):
-        features = model.layers[-1].get_layer("features")
-        begin = features.get_weights()
         rate = float(model.optimizer.learning_rate)
-        fits.append(SimpleNamespace(begin=begin, x=x, y=y, rate=rate, **settings))
-        if model.output_shape == (None, 8):
-            features.set_weights([weight + 1 for weight in begin])
-            learned.extend(features.get_weights())
-        return SimpleNamespace(history={"val_accuracy": [0.75]})
+        trained = [weight.path for weight in model.trainable_variables]
+        begin = model.get_weights()
+        fits.append(SimpleNamespace(x=x, y=y, rate=rate, trained=trained, begin=begin, **settings))
+        model.set_weights([weight + 1 for weight in begin])
+        return SimpleNamespace(history={"val_accuracy": [0.25, 0.75]})
 
     monkeypatch.setattr(fine_tuning, "fit", spy)
-    config = Config(n_eight=3_000)
-    outcome = fine_tuning.train(config, ARMS[arm], 0, data)
+    outcome = fine_tuning.train(SMALL, ARMS[arm], 0, DATA)
     assert outcome.metrics == {f"test error from {size} images (%)": 25.0 for size in SIZES}
-    if ARMS[arm]["pretrained"]:
-        eight = fits.pop(0)
-        assert (len(eight.x), eight.epochs, eight.batch_size) == (3_000, 3, 64)
-        assert set(eight.y) == set(range(8))
-    else:
-        learned.extend(fits[0].begin)
-    assert [len(one.x) for one in fits] == list(SIZES)
+    drawn = np.random.default_rng(0).permutation(1_000)
+    labels = np.tile([0, 1], 500)[drawn]  # of deer and horses, which alternate
+    images = IMAGES[:5_000][np.isin(DATA[0][1], [4, 7])][drawn]
+    stages = 2 if arm == "fine-tuned" else 1
+    assert [len(one.x) for one in fits] == [size for size in SIZES for _ in range(stages)]
     for one in fits:
-        assert one.epochs * len(one.x) / one.batch_size == config.steps
-        assert one.rate == pytest.approx(0.001 if arm == "fine-tuned" else 0.01)
+        steps = SMALL.steps_new if arm == "new net" else SMALL.steps
+        assert one.epochs * len(one.x) / one.batch_size == steps
         assert one.validation_freq == one.epochs
-        assert len(one.validation_data[0]) == 1_000
-        assert set(one.y) == {0, 1}
-        for begin, weight in zip(one.begin, learned, strict=True):
-            np.testing.assert_array_equal(begin, weight)
+        assert len(one.validation_data[0]) == len(one.validation_data[1]) == 20
+        np.testing.assert_array_equal(one.y, labels[: len(one.y)])
+    last = fits[stages - 1 :: stages]
+    rates = {"new net": 0.01, "frozen": 0.001, "fine-tuned": 0.003}
+    assert [one.rate for one in last] == pytest.approx([rates[arm]] * len(SIZES))
+    trained = {"new net": 22, "frozen": 2, "fine-tuned": 2 + 12}  # a fire module has six arrays
+    assert [len(one.trained) for one in last] == [trained[arm]] * len(SIZES)
+    if arm == "new net":
+        np.testing.assert_array_equal(fits[-1].x, images[:500])
+    features = (32, 32, 3) if arm == "new net" else (512,)
+    assert fits[0].x.shape[1:] == features
+    if arm == "frozen":  # standardized by the features of the training images, and no others
+        for one in fits:
+            mean, variance = one.begin[:2]
+            np.testing.assert_allclose(mean, one.x.mean(axis=0), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(variance, one.x.var(axis=0), rtol=1e-3, atol=1e-4)
+    if arm == "fine-tuned":
+        assert last[0].x.ndim == 4
+        for first, second in zip(fits[::2], last, strict=True):
+            assert first.rate == pytest.approx(0.001)
+            np.testing.assert_array_equal(second.begin[-2], first.begin[-2] + 1)  # goes on there
+    for one in last:  # each number of images begins with the same features
+        n = len(one.begin) - (2 if arm == "new net" else 4)
+        for mine, its in zip(one.begin[:n], last[0].begin[:n], strict=True):
+            np.testing.assert_array_equal(mine, its)
 
 
-def test_more_images_than_there_are_of_eight_classes_are_refused(tmp_path, capsys):
+def test_seeds_draw_their_own_images_and_sizes_are_nested(monkeypatch):
+    drawn = {}
+
+    def spy(model, x, y, **settings):
+        drawn.setdefault(seed, []).append(x)
+        return SimpleNamespace(history={"val_accuracy": [0.5]})
+
+    monkeypatch.setattr(fine_tuning, "fit", spy)
+    for seed in (0, 1):
+        fine_tuning.train(SMALL, ARMS["new net"], seed, DATA)
+    np.testing.assert_array_equal(drawn[0][0], drawn[0][-1][: SIZES[0]])
+    assert not np.array_equal(drawn[0][0], drawn[1][0])
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--cut=fire77", "--cut: expected a layer of SqueezeNet"),
+        ("--side=20", "--side: expected at least 31 pixels, received 20"),
+        ("--weights=Squeeze", "--weights: expected SqueezeNet or a net of keras.applications"),
+    ],
+)
+def test_bad_usage_is_refused_in_one_line(flag, said, cifar10, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        fine_tuning.main(fine_tuning.RECIPE, ["--n-eight=40001", "--out", str(tmp_path / "out")])
+        fine_tuning.main(fine_tuning.RECIPE, ["--smoke", "--out", str(tmp_path / "out"), flag])
+    error = capsys.readouterr().err
     assert exit_.value.code == 2
-    assert "--n-eight: expected" in capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert not (tmp_path / "out").exists()
