@@ -1,8 +1,7 @@
 """A drawn digit is taken for another one after a change that leaves it readable.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
-section 4: x' = x + epsilon * sign(dJ/dx), J the cross-entropy of the class predicted for x. Their
-figure 1 turns a panda into a gibbon.
+section 4: x' = x + epsilon * sign(dJ/dx), J the cross-entropy of the class predicted for x.
 
 Differs from the source: the conv net of `fgsm`, the first test images or a picture of your own;
 --target lowers the cross-entropy of that class instead. Confidence is that in the class predicted

@@ -2,8 +2,7 @@
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
 section 8: of images made against a maxout net, on which both err, softmax regression predicts the
-same class as the maxout net for 84.6 %. They explain the transfer and the agreement by the nets'
-being nearly linear.
+same class as the maxout net for 84.6 %. They explain both by nets that are nearly linear.
 
 Differs from the source: four nets, trained for two epochs on 20,000 images; the first 5,000 test
 images are attacked. Softmax regression agrees with our maxout net less often (cause unknown).

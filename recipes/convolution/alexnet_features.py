@@ -5,8 +5,7 @@ numbers: the filters of the first layer, and the six training images whose last 
 nearest to a test image's by Euclidean distance.
 
 Differs from the source: CIFAR-10 and the stack of the recipe alexnet, trained briefly. Roughness,
-our own number, is the mean squared difference of neighboring weights over twice their variance: 1
-for white noise, less if smooth.
+our own number, is the mean squared difference of neighboring weights over twice their variance.
 
     make recipe-alexnet-features          five to eight minutes on 2 cores
 """

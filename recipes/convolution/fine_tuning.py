@@ -113,8 +113,8 @@ def parts(net: keras.Model, config: Config) -> tuple[keras.Model, keras.Model]:
 
 # ---- findings
 FINDINGS = (
-    Lower("test error from 50 images (%)", "frozen", than="new net", by=5),
-    Lower("test error from 500 images (%)", "frozen", than="new net", by=5),
+    Lower("test error from 50 images (%)", "frozen", than="new net"),
+    Lower("test error from 500 images (%)", "frozen", than="new net"),
     Lower("test error from 500 images (%)", "fine-tuned", than="frozen", source="Yosinski 2014"),
 )
 

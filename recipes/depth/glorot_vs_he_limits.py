@@ -89,13 +89,13 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-ACCURACY = "test accuracy (%)"
+ACCURACY, MNIST = "test accuracy (%)", {"dataset": "mnist"}
 SOURCE = {"He's solver": "He et al. 2015, 2.2"}
 FINDINGS = (
     Higher(ACCURACY, "Xavier, BN", than="Xavier, He's solver"),
     Higher(ACCURACY, "Xavier, BN", than="He, BN", by=-10, source="Ioffe & Szegedy 2015"),
     *(
-        Higher(ACCURACY, f"He, {x}", than=f"Xavier, {x}", by=60, source=SOURCE.get(x, ""))
+        Higher(ACCURACY, f"He, {x}", than=f"Xavier, {x}", by=60, **MNIST, source=SOURCE.get(x, ""))
         for x in ("He's solver", "Adam", "rate .003", "decay .005")
     ),
     Higher(ACCURACY, "Xavier, Adam, no decay", than="Xavier, Adam", by=20),

@@ -3,8 +3,7 @@
 Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, Dropout (JMLR 15, 2014), sections
 7.1 and 7.2, figures 7 and 8: an autoencoder with one layer of 256 ReLU units on MNIST. Without
 dropout single features mean nothing, because units rely on each other (co-adaptation). With it they
-detect edges, strokes and spots, and fewer are active at a time: the mean activation of a unit is
-about .7, not 2.0.
+detect edges, strokes and spots, and fewer are active at a time: mean activation .7, not 2.0.
 
 Differs from the source: it names neither optimizer, cost nor epochs. Here a linear output, squared
 error and momentum, from small weights; Adam on the cross-entropy leaves noise in both. A stroke is
@@ -63,15 +62,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     model.compile(keras.optimizers.SGD(config.learning_rate, config.momentum), "mean_squared_error")
     layer = model.get_layer("hidden")
     watch = Record(lambda: kurtosis(layer.get_weights()[0]))
-    history = fit(
-        model,
-        x_train,
-        unit_pixels(x_train),
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        validation_data=(x_test, unit_pixels(x_test)),
-        callbacks=[watch],
-    ).history
+    how = {"batch_size": config.batch_size, "epochs": config.epochs, "callbacks": [watch]}
+    test = x_test, unit_pixels(x_test)
+    history = fit(model, x_train, unit_pixels(x_train), **how, validation_data=test).history
     hidden = keras.Model(model.inputs[0], layer.output).predict(x_test, batch_size=1_000, verbose=0)
     kernel = layer.get_weights()[0]
     features = kernel[:, : SHOWN**2] / np.abs(kernel[:, : SHOWN**2]).max(axis=0)
