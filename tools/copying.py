@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 BEGIN = "import common.startup  # noqa: F401  starts TensorFlow, before all else\n"
 REQUIREMENTS = "requirements-recipes.txt"  # a project has a requirements.txt of its own
 # Distributions that are not called like the module that they bring.
-PACKAGES = {"PIL": "pillow"}
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}
 # Where a notebook's cells begin, and their headings.
 HEADINGS = {
     "Config": "Hyperparameters",

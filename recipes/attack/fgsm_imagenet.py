@@ -126,7 +126,7 @@ def plot(results: Results):
     for column, (name, left) in enumerate({"before": "", "change": sign, "after": "= "}.items()):
         shown = (results.picture(one, ARM) for one in (name, f"p {name}"))
         for panel, pixels, p in zip(axes[:, column], *shown, strict=True):
-            panel.imshow(pixels / 255)
+            panel.imshow(pixels / 255, interpolation="nearest")
             panel.set_axis_off()
             words = f"“{names[p.argmax()]}”\n{p.max():.1%} confidence"
             panel.text(0.5, -0.03, words, ha="center", va="top", transform=panel.transAxes)

@@ -118,7 +118,8 @@ def plot(results: Results):
     for panel, arm in zip(axes[0], ARMS, strict=True):
         kurtosis, correlation = (results.metric(m, arm).mean() for m in (KURTOSIS, CORRELATION))
         title = f"{arm}: kurtosis {kurtosis:.1f}, |correlation| {correlation:.2f}"
-        figures.show(panel, (1 + results.picture("features", arm)) / 2, SHOWN, title)
+        gray = np.round(4 * (1 + results.picture("features", arm))) / 8
+        figures.show(panel, gray, SHOWN, title, interpolation="nearest")
     return figure
 
 
