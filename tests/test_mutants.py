@@ -49,6 +49,12 @@ MUTANTS = {
         '1.0, "fan_in"',
         "tests/recipes/depth/test_glorot_vs_he.py::test_variances_are_the_papers",
     ),
+    "an arm that vanished is overlooked": (
+        "common/experiment/report.py",
+        "recipe.default_dataset, whole)",
+        "recipe.default_dataset, False)",
+        "tests/experiment/test_record.py::test_an_arm_that_vanished_moved_unless_arms_were_chosen",
+    ),
     "labels shifted by one": (
         "common/data/mnist5k.py",
         "pixels[classes == digit]",

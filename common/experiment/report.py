@@ -20,12 +20,12 @@ def judged(
         whole: whether all arms were to be trained; else the record may hold more.
     """
     preset, dataset = content["preset"], content["dataset"]["name"]
-    same, whole = _presets(recipe, content, dataset), data.PART_OF.get(dataset)
+    same, parent = _presets(recipe, content, dataset), data.PART_OF.get(dataset)
     if preset == "smoke":
         why_not = why_not or "a smoke run shows nothing"
     elif preset not in same:
         why_not = why_not or "hyperparameters differ from the preset's"
-    of_whole = whole and (whole, _presets(recipe, content, whole))
+    of_whole = parent and (parent, _presets(recipe, content, parent))
     entries = [
         findings.judge(finding, Results(content), recipe.default_dataset, same, why_not, of_whole)
         for finding in recipe.findings

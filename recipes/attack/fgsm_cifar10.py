@@ -7,8 +7,8 @@ epsilon .1, with a mean probability of 96.6 % for its wrong predictions.
 Differs from the source: a ReLU net with batch normalization after five epochs, and 2,000 test
 images. Preprocessed means standardized here: minus the mean, over the standard deviation of each
 color's pixels, so that epsilon .1 is about 6 of 255 steps of brightness. Pixels stay within what a
-photograph can show. Confidence is that in the predicted class where the net errs. The net errs more
-than theirs, less surely.
+photograph can show. Confidence is that in the predicted class where the net errs. It errs more
+often than theirs, and is less sure.
 
     make recipe-fgsm-cifar10          five minutes on 2 cores
 """

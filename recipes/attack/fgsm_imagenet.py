@@ -59,14 +59,16 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x, epsilon = squares(pictures(config, seed, data), config.side), 255 * config.epsilon
     net = build_model(config, arm, seed)
     gradient, batches = loss_gradient(net, x.shape[1:]), range(0, len(x), BATCH)
-    answers = probabilities(net, x).argmax(axis=1).astype("int32")
+    before = probabilities(net, x)
+    answers = before.argmax(axis=1).astype("int32")
     signs = [np.sign(gradient(x[i : i + BATCH], answers[i : i + BATCH])) for i in batches]
     signs = np.concatenate(signs).astype("float64")
     after = project(x, x + epsilon * signs, epsilon, (0, 255))
     shown = {"before": x, "change": 127.5 * (1 + signs), "after": after}
-    shown |= {f"p {name}": probabilities(net, shown[name]) for name in tuple(shown)}
-    p = {"without attack": shown["p before"], "under attack": shown["p after"]}
+    p = {"without attack": before, "under attack": probabilities(net, after)}
     p["under noise"] = probabilities(net, noise(x, epsilon, seed))
+    shown |= {"p before": before, "p after": p["under attack"]}
+    shown["p change"] = probabilities(net, shown["change"][:SHOWN])
     curves = {f"confidence {how} (%)": 100 * p[how][range(len(x)), answers] for how in p}
     changed = {how: p[how].argmax(axis=1) != answers for how in ("under attack", "under noise")}
     curves |= {f"answers changed {how} (%)": 100 * which for how, which in changed.items()}
@@ -104,11 +106,8 @@ def pictures(config: Config, seed: int, data: Data) -> list[Image.Image]:
 
 # ---- findings
 SOURCE = "Goodfellow et al. 2015, figure 1"
-ARM, SURE, CHANGED = (
-    "ImageNet net",
-    "confidence under attack (%)",
-    "answers changed under attack (%)",
-)
+ARM, SURE = "ImageNet net", "confidence under attack (%)"
+CHANGED = "answers changed under attack (%)"
 FINDINGS = (
     Lower(SURE, ARM, than_metric="confidence under noise (%)", source=SOURCE),
     Higher(CHANGED, ARM, than_metric="answers changed under noise (%)", dataset="cifar10"),

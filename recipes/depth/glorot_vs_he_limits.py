@@ -89,7 +89,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-ACCURACY, MNIST = "test accuracy (%)", {"dataset": "mnist"}
+ACCURACY, MNIST = "test accuracy (%)", {"dataset": "mnist"}  # mnist5k: He's solver 57 (39 .. 76)
 SOURCE = {"He's solver": "He et al. 2015, 2.2"}
 FINDINGS = (
     Higher(ACCURACY, "Xavier, BN", than="Xavier, He's solver"),

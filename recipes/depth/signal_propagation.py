@@ -3,8 +3,8 @@
 Source: He, Zhang, Ren & Sun (ICCV 2015), section 2.2: a ReLU layer multiplies the second moment of
 activations (forward) and of gradients (backward) by n Var(w) / 2: 1/2 under Xavier's N(0, 1/n), 1
 under He's N(0, 2/n). Glorot & Bengio (AISTATS 2010), section 4.2.1: in a tanh net the mean singular
-value of a layer's Jacobian is about .5 under the standard U(+-1/sqrt(n)) and about .8 under their
-normalized U(+-sqrt(6 / (n_in + n_out))).
+value of a layer's Jacobian is about .5 under the standard U(-a, a), a = 1/sqrt(n), and about .8
+under their normalized one, a = sqrt(6 / (n_in + n_out)).
 
 Differs from the source: 30 dense layers (tanh: 5 as there, of 500 units, not 1,000), on MNIST minus
 its mean image; Gaussian noise comes back in place of an error's gradient. The theory is about the
@@ -39,7 +39,11 @@ ARMS = {  # weights of variance scale / n_in
     "He, width 100": {"activation": "relu", "scale": 2.0, "width": 100},
     "Xavier, width 400": {"activation": "relu", "scale": 1.0, "width": 400},
     "He, width 400": {"activation": "relu", "scale": 2.0, "width": 400},
-    "standard, tanh": {"activation": "tanh", "scale": 1 / 3, "width": None},  # U(+-1/sqrt(n))
+    "standard, tanh": {
+        "activation": "tanh",
+        "scale": 1 / 3,
+        "width": None,
+    },  # U(-a, a), a = 1/sqrt(n)
     "normalized, tanh": {"activation": "tanh", "scale": 1.0, "width": None},
 }
 

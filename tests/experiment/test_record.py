@@ -3,6 +3,8 @@
 import copy
 import json
 import math
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +12,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from common.experiment import record
+from common.experiment import record, report
 from common.experiment.record import compare, describe, file_name
 from common.experiment.results import encode
 from tools.thinning import thinned
 
 numbers = st.floats(-100, 100)
+
+
+@dataclass(frozen=True)
+class Config:
+    epochs: int = 1
 
 
 def content(seeds=None, **metrics) -> dict:
@@ -275,6 +282,21 @@ def test_results_are_compared_with_the_file_of_their_setting(tmp_path, monkeypat
     (tmp_path / "dropout.paper.mnist5k.json").write_bytes(encode(more))
     assert len(record.compare_with_file(now, "mnist")["moved"]) == 1
     assert record.compare_with_file(now, "mnist", whole=False) == expected
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "mnist5k", "cifar10"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_arm_that_vanished_moved_unless_arms_were_chosen(dataset, whole, tmp_path, monkeypatch):
+    """As judged on every data set, those that are part of another one included."""
+    monkeypatch.setattr(record, "RECORDS", tmp_path)
+    recipe = SimpleNamespace(configured=lambda *_: Config(), findings=(), default_dataset=dataset)
+    now = content(error=[1.0, 2.0, 3.0]) | {"config": {"epochs": 1}, "recipe": "dropout"}
+    now |= {"preset": "default", "dataset": {"name": dataset}}
+    then = copy.deepcopy(now)
+    then["arms"]["dropout"] = then["arms"]["plain"]
+    (tmp_path / "dropout.json").write_bytes(encode(then))
+    moved = report.judged(recipe, now, whole=whole)["record"]["moved"]
+    assert [one["metric"] for one in moved] == ["error: dropout"] * whole
 
 
 def test_records_stand_in_the_documents():
