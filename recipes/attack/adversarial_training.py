@@ -6,8 +6,7 @@ section 6: alpha J(x) + (1 - alpha) J(x') with x' = x + epsilon * sign(dJ/dx), a
 Many steps: Madry et al. 2018. "random start": Wong, Rice & Kolter, Fast is better than free (ICLR
 2020), on x' alone, a step of 1.25 epsilon from a random place within epsilon of x.
 
-Differs from the source: a small conv net after two epochs. Without attack it errs more (cause
-unknown).
+Differs from the source: a small conv net, two epochs. Without attack it errs more (cause unknown).
 
     make recipe-adversarial-training          two to five minutes on 2 cores
 """

@@ -59,14 +59,13 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x, epsilon = squares(pictures(config, seed, data), config.side), 255 * config.epsilon
     net = build_model(config, arm, seed)
     gradient, batches = loss_gradient(net, x.shape[1:]), range(0, len(x), BATCH)
-    before = probabilities(net, x)
-    answers = before.argmax(axis=1).astype("int32")
+    answers = (before := probabilities(net, x)).argmax(axis=1).astype("int32")
     signs = [np.sign(gradient(x[i : i + BATCH], answers[i : i + BATCH])) for i in batches]
     signs = np.concatenate(signs).astype("float64")
     after = project(x, x + epsilon * signs, epsilon, (0, 255))
     shown = {"before": x, "change": 127.5 * (1 + signs), "after": after}
     p = {"without attack": before, "under attack": probabilities(net, after)}
-    p["under noise"] = probabilities(net, noise(x, epsilon, seed))
+    p |= {"under noise": probabilities(net, noise(x, epsilon, seed))}
     shown |= {"p before": before, "p after": p["under attack"]}
     shown["p change"] = probabilities(net, shown["change"][:SHOWN])
     curves = {f"confidence {how} (%)": 100 * p[how][range(len(x)), answers] for how in p}

@@ -60,10 +60,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x_train = x_train[: config.n_train]
     model = build_model(config, arm, seed)
     model.compile(keras.optimizers.SGD(config.learning_rate, config.momentum), "mean_squared_error")
-    layer = model.get_layer("hidden")
+    layer, test = model.get_layer("hidden"), (x_test, unit_pixels(x_test))
     watch = Record(lambda: kurtosis(layer.get_weights()[0]))
     how = {"batch_size": config.batch_size, "epochs": config.epochs, "callbacks": [watch]}
-    test = x_test, unit_pixels(x_test)
     history = fit(model, x_train, unit_pixels(x_train), **how, validation_data=test).history
     hidden = keras.Model(model.inputs[0], layer.output).predict(x_test, batch_size=1_000, verbose=0)
     kernel = layer.get_weights()[0]
