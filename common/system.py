@@ -12,7 +12,10 @@ from pathlib import Path
 
 
 class UsageError(ValueError):
-    """A request that cannot be met; its message is one line: expected ..., received ..."""
+    """A request that cannot be met; its message becomes one line: expected ..., received ..."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))
 
 
 def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:

@@ -1,6 +1,7 @@
 """Files written whole, and what is said of versions, hardware and the commit."""
 
 import os
+import pickle
 import platform
 import shutil
 import stat
@@ -19,6 +20,12 @@ from common import system
 def test_an_error_for_the_user_is_a_value_error():
     """Which is what `__post_init__` of a recipe's Config raises, and tyro passes on."""
     assert issubclass(system.UsageError, ValueError)
+
+
+def test_an_error_for_the_user_is_one_line():
+    error = system.UsageError("expected one,\n  received\ttwo\n")
+    assert str(error) == "expected one, received two"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as it leaves a process
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def full(name: str) -> dict[str, str]:
     recipe = re.sub(command, lambda found: f"python {name}.py {found[2] or ''}".rstrip(), recipe)
     files = {f"{name}.py": recipe}
     files |= {str(file.relative_to(ROOT)): file.read_text() for file in needed(recipe)}
-    return files | {REQUIREMENTS: requirements(files.values())}
+    sources = [text for file, text in files.items() if file.endswith(".py")]
+    return files | {REQUIREMENTS: requirements(sources)}
 
 
 def needed(source: str) -> list[Path]:
@@ -103,7 +104,8 @@ def needed(source: str) -> list[Path]:
             if name.partition(".")[0] == "common" and file.exists():
                 reached.add(file)
                 waiting |= imported(file.read_text()) | {name.rpartition(".")[0]}
-    return sorted(reached)
+    opened = {file.with_suffix(".txt") for file in reached}  # by the module of that name
+    return sorted(reached | {file for file in opened if file.exists()})
 
 
 def brought(source: str) -> list[str]:

@@ -78,8 +78,8 @@ def read(files: list[Path], shape: tuple[int, ...]) -> tuple[tuple[np.ndarray, n
             raise ValueError(f"images and labels of shapes {[(x.shape, y.shape) for x, y in data]}")
         return data
     except Exception as error:  # which kind depends on which byte is wrong
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise DataError(f"expected images in {place(files)}, received: {reason}") from None
+        received = f"{type(error).__name__} {error}"[:200]
+        raise DataError(f"expected images in {place(files)}, received: {received}") from None
 
 
 def _content(file: Path) -> bytes:

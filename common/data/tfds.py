@@ -89,8 +89,8 @@ def examples(folder: Path) -> Iterator[Example]:
             for number, (own, image, label) in zip(numbers, found, strict=True):
                 yield split != "train", str(own or f"{split} {number:08}"), image, int(label)
     except Exception as error:  # which kind depends on which byte is wrong
-        reason = " ".join(str(getattr(error, "message", error)).split())[:200]
+        received = str(getattr(error, "message", error))[:200]
         raise DataError(
             f"expected a readable data set in {folder}, images of at least two classes in train "
-            f"and validation or test, received: {reason}"
+            f"and validation or test, received: {received}"
         ) from None

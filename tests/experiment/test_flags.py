@@ -63,7 +63,7 @@ REFUSED = {
         (["--sigma", "a\nb"], "--sigma: expected a number, received a\\nb"),
         (["--epochs", "7" * 5_000], "--epochs: expected a number, received Exceeds the limit..."),
         (["--sides", "1", "x"], "--sides: expected a number, received Could not parse..."),
-        (["--epochs", "13"], "--epochs: expected no unlucky number,\n  received 13"),
+        (["--epochs", "13"], "--epochs: expected no unlucky number, received 13"),
     ],
 }
 

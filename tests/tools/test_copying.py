@@ -615,6 +615,7 @@ def test_a_notebook_holds_the_recipe_and_is_the_same_every_time(name):
 def test_a_full_copy_is_closed_and_no_larger_than_needed(name):
     files = copying.full(name)
     packages = files.pop(copying.REQUIREMENTS)
+    assert files.pop("common/data/mnist5k.txt").count("\n") == 46  # which its module opens
     for file, text in files.items():
         compile(text, file, "exec")
         for module in source.imported(text):
