@@ -204,7 +204,7 @@ def readme_table() -> str:
 
 def results_page() -> str:
     """docs/results.md: every finding of every record, with its figure."""
-    from common.experiment import findings, record
+    from common.experiment import record, wording
 
     parts = ["# Results", "", "Made by `make readme` from `docs/results/`; do not edit."]
     found = [(i, content) for name in recipes() for i, content in enumerate(records(name))]
@@ -224,8 +224,8 @@ def results_page() -> str:
             "|---|---|---|---|---|",
         ]
         for entry in content["findings"]:
-            texts = findings.measured_text(entry), findings.printed_text(entry)
-            parts.append(row(entry["name"], *texts, findings.verdict(entry), entry["source"]))
+            texts = wording.measured_text(entry), wording.printed_text(entry)
+            parts.append(row(entry["name"], *texts, wording.verdict(entry), entry["source"]))
         against = content.get("record")
         parts += ["", f"When recorded: {record.describe(against)}."] if against else []
     return "\n".join(parts) + "\n"

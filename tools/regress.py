@@ -34,7 +34,7 @@ import tyro
 from rich.console import Console
 
 from common import data, system
-from common.experiment import command, findings, flags, grid, record, report, results, workers
+from common.experiment import command, flags, grid, record, report, results, wording, workers
 from common.system import UsageError
 from tools import catalog, copying
 
@@ -125,8 +125,7 @@ def measure(task: Task, on_progress: workers.Report | None = None) -> Row:
 def _recipe(task: Task) -> Row:
     recipe, key = catalog.load(task.recipe), (task.recipe, task.dataset)
     folder = task.out / f"{task.recipe}-{task.dataset}"
-    arguments = ["--out", str(folder), "--jobs", "1"]
-    arguments += [] if task.dataset == "none" else ["--dataset", task.dataset]
+    arguments = ["--out", str(folder), "--jobs", "1", "--dataset", task.dataset]
     fresh = ["--fresh"] * task.fresh
     if task.quick and task.reference:
         first = recipe.arms_for("default", task.dataset)[0]
@@ -340,7 +339,7 @@ def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
             lines += [f"\n## {row.name}\n", catalog.row("finding", "measured", "verdict")]
             lines += ["|---|---|---|"]
             lines += [
-                catalog.row(e["name"], findings.measured_text(e), findings.verdict(e))
+                catalog.row(e["name"], wording.measured_text(e), wording.verdict(e))
                 for e in row.entries
                 if not e["shown"]
             ]
@@ -364,7 +363,7 @@ def main(arguments: list[str]) -> int:
         print(f"regress: --out {chosen.out}: {reason}", file=sys.stderr)
         return command.BAD_USAGE
     except UsageError as error:
-        print(f"regress: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"regress: {error}", file=sys.stderr)
         return command.BAD_USAGE
     except KeyboardInterrupt:
         console.print("Interrupted. Finished runs are kept; the same command goes on.")

@@ -7,13 +7,4 @@ from common.experiment.command import main
 from common.experiment.recipe import Examples, Outcome, Photographs, Recipe
 from common.experiment.results import Results
 
-__all__ = [
-    "Data",
-    "Examples",
-    "Outcome",
-    "Photographs",
-    "Recipe",
-    "Results",
-    "figures",
-    "main",
-]
+__all__ = ["Data", "Examples", "Outcome", "Photographs", "Recipe", "Results", "figures", "main"]

@@ -16,7 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from common import data
-from common.experiment import findings, grid, record, report, results
+from common.experiment import grid, record, report, results, wording
 from common.experiment.flags import Flags, parse_recipe
 from common.experiment.grid import Done, Plan
 from common.experiment.recipe import Recipe, check_numbers, examples_used
@@ -33,14 +33,10 @@ def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
 
 
 def run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None = None) -> int:
-    """Runs a recipe with the given flags; what is wrong with them goes to stderr, in one line.
+    """Runs a recipe with the given flags, on `arms` if they are given, else on all that apply.
 
-    Args:
-        arms: those trained; None: all that apply.
-
-    Returns:
-        0 all is shown and nothing moved, 1 not shown, moved or runs missing, 2 bad usage or input,
-        130 interrupted.
+    Returns 0 if all is shown and nothing moved, 1 if not, or if runs are missing, 2 for bad usage
+    or input, which is told in one line of stderr, 130 if it was interrupted.
     """
     code = BAD_USAGE
     try:
@@ -116,10 +112,9 @@ def _replot(recipe: Recipe, file: Path) -> Path:
 
 def _load(recipe: Recipe, flags: Flags, side: int | None) -> data.Dataset:
     """The data set asked for; where none was named and MNIST is not found, `mnist5k`."""
-    name = flags.dataset or recipe.default_dataset
-    is_listed = not flags.dataset or name in recipe.datasets
-    if not is_listed and (side is None or name in data.NAMES):
-        expected = " or ".join(recipe.datasets) or "none"
+    name, listed = flags.dataset or recipe.default_dataset, recipe.datasets or ("none",)
+    if name not in listed and (side is None or name in data.NAMES):
+        expected = " or ".join(listed)
         expected += ", folder, or a name of TensorFlow Datasets" * (side is not None)
         raise UsageError(f"--dataset: expected {expected}, received {name}")
     replaceable = name == "mnist" and "mnist5k" in recipe.datasets
@@ -166,7 +161,7 @@ def _tell(done: Done, plan: Plan, console: Console, seconds: float) -> None:
     if done.results is not None:
         content = done.results.content
         console.print(_table(done.results.titled(plan.recipe.name), content["findings"]))
-        unjudged = [e["why"] for e in content["findings"] if findings.verdict(e) == "not judged"]
+        unjudged = [e["why"] for e in content["findings"] if wording.verdict(e) == "not judged"]
         lines += [f"{unjudged.count(why)} not judged: {why}" for why in dict.fromkeys(unjudged)]
         lines.append(f"record   {record.describe(content['record'])}")
         lines.append(f"results  {plan.out / 'results.json'}")
@@ -184,7 +179,7 @@ def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(title: str, entries: list[findings.Entry]) -> Table:
+def _table(title: str, entries: list[wording.Entry]) -> Table:
     """The findings with what was measured, what was printed, and the verdict."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("finding", ratio=1)
@@ -192,7 +187,7 @@ def _table(title: str, entries: list[findings.Entry]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for entry in entries:
-        verdict = findings.verdict(entry)
-        texts = escape(entry["name"]), findings.measured_text(entry), findings.printed_text(entry)
+        verdict = wording.verdict(entry)
+        texts = escape(entry["name"]), wording.measured_text(entry), wording.printed_text(entry)
         table.add_row(*texts, f"[{COLORS.get(verdict, 'green')}]{verdict}[/]")
     return table

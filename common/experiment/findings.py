@@ -7,6 +7,7 @@ data sets and at the presets that it names (None: all).
 import math
 from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,9 @@ from scipy import stats
 
 from common.experiment import wording
 from common.experiment.results import Results
-from common.experiment.wording import Entry, measured_text, printed_text, verdict  # noqa: F401
 
 LEAST_SEEDS = 3  # with two, a 95 % interval extends 12.7 standard errors to each side
 Names = str | tuple[str, ...] | None
-Other = str | float | None  # an arm, a number, or none
-Second = tuple[str, str] | float | None  # (metric, arm), a number, or none
 
 
 @dataclass(frozen=True)
@@ -32,26 +30,21 @@ class Finding:
     dataset: Names = None
     preset: Names = None
 
+    # No fields here; a kind of finding that compares has its own.
+    ratio = False  # whether a ratio is judged, instead of a difference or a metric alone
+    _other = None, None  # what is compared with: an arm or a number, and a metric
+
     @property
     def kind(self) -> str:
         """The name of its kind in results.json."""
         return type(self).__name__.lower()
 
     @property
-    def ratio(self) -> bool:
-        """Whether a ratio is judged, instead of a difference or a metric alone."""
-        return False
-
-    @property
-    def second(self) -> Second:
+    def second(self) -> tuple[str, str] | float | None:
         """What is compared with: (metric, arm), a number, or nothing."""
-        return None
-
-    def _side(self, other: Other, metric: str | None) -> Second:
-        """The second side: another arm, another metric, or both; or a number."""
-        if isinstance(other, str) or metric:
-            return metric or self.metric, other or self.arm
-        return other
+        other, metric = self._other
+        named = isinstance(other, str) or metric
+        return (metric or self.metric, other or self.arm) if named else other
 
 
 @dataclass(frozen=True)
@@ -67,11 +60,7 @@ class Lower(Finding):
     ratio: bool = False
     than_metric: str | None = None
     source: str = ""
-
-    @property
-    def second(self) -> Second:
-        """What it is lower than."""
-        return self._side(self.than, self.than_metric)
+    _other = property(attrgetter("than", "than_metric"))
 
 
 @dataclass(frozen=True)
@@ -91,11 +80,7 @@ class Alike(Finding):
     within: float = field(kw_only=True)
     to_metric: str | None = None
     source: str = ""
-
-    @property
-    def second(self) -> Second:
-        """What it is like."""
-        return self._side(self.to, self.to_metric)
+    _other = property(attrgetter("to", "to_metric"))
 
 
 @dataclass(frozen=True)
@@ -126,6 +111,9 @@ class Printed(Finding):
     metric2: str | None = None  # of that arm, if it is another
     cause: str = ""  # why it differs, if that was tested or follows from the protocol
 
+    ratio = property(lambda self: self.over is not None)
+    _other = property(lambda self: (self.over or self.minus, self.metric2))
+
     def __post_init__(self):
         if (self.over and self.minus) or (self.metric2 and not (self.over or self.minus)):
             raise ValueError("Printed: expected over or minus, and metric2 only with one of them")
@@ -133,16 +121,6 @@ class Printed(Finding):
             raise ValueError("Printed: expected std together with n of at least 2, without over")
         if self.decimals is None:
             object.__setattr__(self, "decimals", wording.digits(self.value))
-
-    @property
-    def ratio(self) -> bool:
-        """Whether the printed figure is one."""
-        return self.over is not None
-
-    @property
-    def second(self) -> Second:
-        """What the printed ratio or difference is taken to."""
-        return self._side(self.over or self.minus, self.metric2)
 
 
 Answer = tuple[bool | None, list[float] | None, str | None]  # is it so, interval if printed, why
@@ -159,11 +137,12 @@ def judge(
 ) -> dict[str, Any]:
     """One entry of `findings` in results.json; `measured` is None for an arm that is not trained.
 
-    `presets` are all whose hyperparameters on this data set are those of the results. The reason
-    `why_not` leaves the finding unjudged. Where this data set is part of another one, `of_whole`
-    names that one and all presets whose hyperparameters there are those of the results: a figure
-    printed for these was trained on the same images, is compared too, and marked as tested on
-    other images.
+    Args:
+        presets: all whose hyperparameters on this data set are those of the results.
+        why_not: a reason to leave the finding unjudged.
+        of_whole: where this data set is part of another one, that one's name, and all presets
+            whose hyperparameters there are those of the results. A figure printed for these was
+            trained on the same images; it is compared too, and marked as tested on other images.
 
     Raises ValueError for a metric that the arm does not have, or a missing second side.
     """
@@ -182,7 +161,8 @@ def judge(
     if isinstance(finding, Printed):
         printed = {"value": finding.value, "decimals": finding.decimals, "source": finding.source}
         printed |= {"agrees": answer, "interval": ends, "cause": finding.cause}
-        printed |= {"images": "other test images"} if on_others else {}
+        if on_others:
+            printed["images"] = "other test images"
     size = _interval(values, 0.9 if isinstance(finding, Alike) else 0.95)
     name = wording.name(finding, [_interval(x)[0] for x in sides], size)
     return {

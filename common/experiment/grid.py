@@ -1,10 +1,9 @@
 """Every arm of a recipe on every seed: trained once, kept, and put into results.json.
 
-Each (arm, seed) is a run of its own; what it measured is written as soon as it is finished, under
-OUT/runs/KEY/, where KEY stands for everything that the numbers depend on (hyperparameters, data,
-versions, source code). The same command therefore trains only what is missing, and other
-hyperparameters or edited code never use old numbers nor destroy them. Findings and figures may be
-edited without training again.
+What an (arm, seed) measured is written as soon as it is finished, under OUT/runs/KEY/, where KEY
+stands for everything that the numbers depend on (hyperparameters, data, versions, source code). The
+same command therefore trains only what is missing, and other hyperparameters or edited code neither
+use old numbers nor destroy them. Findings and figures may be edited without training again.
 """
 
 import contextlib
@@ -34,6 +33,7 @@ from common.experiment.results import Results
 from common.training import context, distribution
 
 COMMON = Path(__file__).parents[1]
+NUMBERS = ("metrics", "history", "seconds")  # what the file of a run holds; pictures are beside it
 Run = tuple[str, int]  # arm and seed
 
 
@@ -108,10 +108,8 @@ class Done:
 def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     """Trains what is missing and writes results.json afterwards, interrupted or not.
 
-    Args:
-        on_progress: called with (run, share done), 1.0 exactly when a run is finished.
-
-    Raises UsageError: what a run refused; other exceptions of a run as they are; OSError.
+    Calls on_progress(run, share done), with 1.0 exactly when a run is finished. Raises UsageError
+    for what a run refused, other exceptions of a run as they are, and OSError.
     """
     began, fresh, recipe = time.perf_counter(), plan.flags.fresh, plan.recipe
     described = f"{plan.folder.name} of {plan.seeds} seeds"
@@ -127,11 +125,11 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         began -= outcome["seconds"] / min(plan.jobs, len(plan.runs))
 
     def keep(run: Run, outcome: dict) -> None:
-        pictures, file = outcome.pop("pictures"), plan.file(run)
         if distribution.is_chief():
-            if pictures:
+            file, numbers = plan.file(run), {name: outcome[name] for name in NUMBERS}
+            if pictures := outcome["pictures"]:
                 system.write_whole(file.with_suffix(".npz"), results.encode_arrays(pictures))
-            system.write_whole(file, results.encode(outcome))
+            system.write_whole(file, results.encode(numbers))
             shutil.rmtree(file.with_suffix(".unfinished"), ignore_errors=True)
         finished[run] = outcome
         on_progress(run, 1.0)
@@ -154,7 +152,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     why_not = f"{len(missing)} of {len(plan.runs)} runs are missing" if missing else None
     found.content.update(report.judged(recipe, found.content, why_not, whole=plan.arms is None))
     if distribution.is_chief():
-        system.write_whole(plan.out / "pictures.npz", results.encode_arrays(found.pictures))
+        system.write_whole(plan.out / results.PICTURES, results.encode_arrays(found.pictures))
         system.write_whole(plan.out / "results.json", results.encode(found.content))
         if report.draw(recipe, found, plan.out) is None:  # nor does an older figure stand for these
             (plan.out / f"{recipe.name}.png").unlink(missing_ok=True)
@@ -173,10 +171,8 @@ def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> Resul
                 part: {name: [run[part][name] for run in runs] for name in runs[0][part]}
                 for part in ("metrics", "history")
             }
-        stored = plan.file((arm, 0)).with_suffix(".npz")
-        if 0 in seeds and stored.exists():
-            with np.load(stored, allow_pickle=False) as arrays:
-                pictures |= arrays
+        for run in runs:
+            pictures |= run["pictures"]
     dataset = {name: getattr(plan.data, name) for name in ("name", "source", "sha256")}
     content = {
         "schema": results.SCHEMA,
@@ -218,7 +214,7 @@ def start_process(precision: str, devices: str, threads: int) -> None:
 
 
 def _train(task: Task, on_progress: workers.Report) -> dict:
-    """One run, in whichever process: -> what its file holds, and pictures."""
+    """One run, in whichever process: -> NUMBERS and pictures."""
     began, (arm, seed) = time.perf_counter(), task.run
     loaded = _load(*task.request)
     if loaded.sha256 != task.sha256:
@@ -265,7 +261,10 @@ def _load(name: str, data_dir: Path | None, side: int | None) -> data.Dataset:
 
 
 def _finished(file: Path) -> dict | None:
-    """What a finished run measured, None if there is none. A damaged file is trained again."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    """NUMBERS and pictures of a finished run, None if there is none: a damaged one is repeated."""
+    try:
         found = json.loads(file.read_bytes())
-        return found if {"metrics", "history", "seconds"} <= set(found) else None
+        pictures = results.read_arrays(file.with_suffix(".npz"))
+        return {name: found[name] for name in NUMBERS} | {"pictures": pictures}
+    except Exception:  # which kind depends on which byte is wrong
+        return None

@@ -37,13 +37,10 @@ def compare_with_file(now: Content, default_dataset: str, whole: bool = True) ->
 def compare(now: Content, then: Content, whole: bool = True) -> dict[str, Any]:
     """What differs between two contents of results.json.
 
-    Args:
-        whole: whether all arms were to be trained; else arms that only `then` has are left out.
-
-    Returns:
-        `metrics`: how many both have, over all arms; `identical`: whether all are equal to the last
-        bit on the seeds that both have; `moved`: [{`metric`: "metric: arm", `by`: difference of the
-        means in standard deviations}], by infinity if one of them lacks it, largest first.
+    `metrics`: how many both have, over all arms; `identical`: whether all are equal to the last bit
+    on the seeds that both have; `moved`: [{`metric`: "metric: arm", `by`: difference of the means
+    in standard deviations}], by infinity if one of them lacks it, largest first. Unless the `whole`
+    was to be trained, arms that only `then` has are left out.
     """
     found, before = _metrics(now), _metrics(then)
     if not whole:

@@ -15,9 +15,8 @@ def judged(
 ) -> dict[str, Any]:
     """`findings` and `record` of results.json, or of a record when findings were edited.
 
-    Args:
-        why_not: why nothing can be judged, if so.
-        whole: whether all arms were to be trained; else the record may hold more.
+    `why_not` is why nothing can be judged, if so. Unless the `whole` was to be trained, the record
+    may hold more arms.
     """
     preset, dataset = content["preset"], content["dataset"]["name"]
     same, parent = _presets(recipe, content, dataset), data.PART_OF.get(dataset)

@@ -15,6 +15,7 @@ import numpy as np
 from common.system import UsageError
 
 SCHEMA = 2
+PICTURES = "pictures.npz"  # beside results.json
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist5k": "mnist5k, part of MNIST"}
 
 
@@ -75,13 +76,12 @@ class Results:
 def read_results(file: Path, recipe: str) -> Results:
     """Raises UsageError for a file that is missing, damaged, or not this recipe's results."""
     try:
-        content, stored = json.loads(file.read_bytes()), file.with_name("pictures.npz")
-        pictures = dict(np.load(stored, allow_pickle=False)) if stored.exists() else {}
+        content, pictures = json.loads(file.read_bytes()), read_arrays(file.with_name(PICTURES))
         received = f"schema {content['schema']} of {content['recipe']}"
     except FileNotFoundError:
         reason = f"expected results in {file}, received nothing: run the recipe first"
         raise UsageError(reason) from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+    except Exception as error:  # which kind depends on which byte is wrong
         received = f"a damaged file ({error})"
     if received != f"schema {SCHEMA} of {recipe}":
         expected = f"schema {SCHEMA} of {recipe} in {file}"
@@ -115,3 +115,11 @@ def encode_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, none if it does not exist."""
+    if not file.exists():
+        return {}
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)

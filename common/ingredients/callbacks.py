@@ -9,14 +9,13 @@ class Evaluate(keras.callbacks.Callback):
     Args:
         prefix: of the names in the logs and in the History.
         x, y: the data, as for `keras.Model.evaluate`.
-        every: number of epochs between two evaluations; the first one comes after epoch `every`.
     """
 
     remembers = ()  # names of the attributes that a resumed training must restore
 
-    def __init__(self, prefix, x, y, every=1):
+    def __init__(self, prefix, x, y):
         super().__init__()
-        self.prefix, self.x, self.y, self.every = prefix, x, y, every
+        self.prefix, self.x, self.y = prefix, x, y
 
     def evaluate(self):
         """Loss and metrics by name."""
@@ -24,8 +23,7 @@ class Evaluate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds to the logs in place, so that callbacks after this one see them too."""
-        if (epoch + 1) % self.every == 0:
-            logs.update({f"{self.prefix}_{name}": v for name, v in self.evaluate().items()})
+        logs.update({f"{self.prefix}_{name}": value for name, value in self.evaluate().items()})
 
 
 class Record(keras.callbacks.Callback):

@@ -43,9 +43,8 @@ def check(devices: str) -> tuple[str, list[int]]:
 def start(devices: str) -> None:
     """Makes this process's strategy; must come before TensorFlow's first operation.
 
-    One device, several replicas on one machine (MirroredStrategy), or workers on many
-    (MultiWorkerMirroredStrategy). `auto`: a replica for each GPU, or the CPU if there is none.
-    `cpu:N`: N logical devices of one processor, to try replicas. GPUs take memory as they need it.
+    `auto`: a replica for each GPU, or the CPU if there is none. `cpu:N`: N logical devices of one
+    processor, to try replicas. GPUs take memory as they need it.
 
     Raises UsageError: devices that are not there, a cluster that is described wrongly, or whose
     workers have not met in time.

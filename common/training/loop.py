@@ -43,11 +43,10 @@ def fit(
 ) -> keras.callbacks.History:
     """Trains a compiled model as `model.fit` with these arguments does, only faster.
 
-    What it does not know (other arguments, inputs that are not arrays, eager execution, callbacks
-    of one's own with batch methods) goes to `model.fit` itself. The arguments are those of
-    `keras.Model.fit`; x (n, ...) and y (n, ...) rest on the device, but a numpy.memmap is read as
-    it is needed. Since an epoch is one program, batch methods of Keras's own callbacks are called
-    once an epoch, as under `steps_per_execution`.
+    x (n, ...) and y (n, ...) rest on the device, but a numpy.memmap is read as it is needed. Since
+    an epoch is one program, batch methods of Keras's own callbacks are called once an epoch, as
+    under `steps_per_execution`. Other arguments and inputs, eager execution, and callbacks of one's
+    own with batch methods go to `model.fit` itself.
 
     Within `context.running` the seed of the order, progress and checkpoints come from there, and
     nothing is printed. Outside, the order is drawn as `keras.utils.set_random_seed` decides.

@@ -292,6 +292,20 @@ def test_other_hyperparameters_neither_reuse_nor_destroy(tmp_path):
     assert len(calls) == 12
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"{"])
+def test_damaged_pictures_are_made_again(tmp_path, damage):
+    """Those of a run; those beside results.json are refused as that is."""
+    call(tmp_path)
+    pictures = tmp_path / "pictures.npz"
+    good = dict(np.load(pictures))
+    kept = next(tmp_path.rglob("low.0.npz"))
+    kept.write_bytes(damage(kept.read_bytes()))
+    assert call(tmp_path) == 0
+    assert len(calls) == 7
+    for name, picture in np.load(pictures).items():
+        np.testing.assert_array_equal(picture, good[name])
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[1, 2]", '{"metrics": {}}', "\x00\xff"])
 def test_a_damaged_run_is_trained_again(tmp_path, damage):
     call(tmp_path)
@@ -423,6 +437,27 @@ def test_unknown_flags_and_words_are_refused(capsys):
     assert "expected mnist5k, received mnist" in refusal(capsys, "--dataset", "mnist")
 
 
+@dataclasses.dataclass(frozen=True)
+class Alone:
+    """Hyperparameters of a recipe without data."""
+
+    epochs: int = 1
+
+
+def measure(config, arm, seed, data):
+    assert data is None
+    return Outcome({"last": float(seed)})
+
+
+def test_a_recipe_without_data_takes_none_alone(tmp_path, capsys):
+    def plot(found):
+        return figures.panels("nothing", 1, 1)[0]
+
+    of = Recipe(Alone, {"only": {}}, measure, (), plot, smoke={}, datasets=(), seeds=1)
+    assert call(tmp_path, "--dataset", "none", of=of) == 0
+    assert "expected none, received mnist" in refusal(capsys, "--dataset", "mnist", of=of)
+
+
 def test_more_examples_than_there_are_is_refused(tmp_path, capsys):
     said = refusal(capsys, "--n-train", "3501", "--out", str(tmp_path / "out"))
     assert "--n-train: expected at most 3500, received 3501 (running on mnist5k)" in said
@@ -487,6 +522,17 @@ def test_damaged_or_foreign_results_are_refused(tmp_path, capsys, content):
     assert str(file) in refusal(capsys, "--out", str(tmp_path), "--replot")
     assert "--fresh" in refusal(capsys, "--out", str(tmp_path))
     assert file.read_text() == content
+    assert call(tmp_path, "--fresh") == 0
+
+
+@pytest.mark.parametrize("flags", [["--replot"], []])
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_damaged_pictures_are_refused(tmp_path, capsys, flags, size):
+    call(tmp_path)
+    file = tmp_path / "pictures.npz"
+    file.write_bytes(file.read_bytes()[:size])
+    said = refusal(capsys, "--jobs", "1", "--out", str(tmp_path), *flags)
+    assert "received a damaged file" in said
     assert call(tmp_path, "--fresh") == 0
 
 

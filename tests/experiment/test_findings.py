@@ -16,11 +16,9 @@ from common.experiment.findings import (
     Lower,
     Printed,
     judge,
-    measured_text,
-    printed_text,
     summarize,
-    verdict,
 )
+from common.experiment.wording import measured_text, printed_text, verdict
 
 settings.register_profile("busy", deadline=None)  # other processes may hold the cores
 settings.load_profile("busy")
