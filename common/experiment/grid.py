@@ -127,8 +127,8 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     def keep(run: Run, outcome: dict) -> None:
         if distribution.is_chief():
             file, numbers = plan.file(run), {name: outcome[name] for name in NUMBERS}
-            if pictures := outcome["pictures"]:
-                system.write_whole(file.with_suffix(".npz"), results.encode_arrays(pictures))
+            if outcome["pictures"]:
+                results.write_arrays(file.with_suffix(".npz"), outcome["pictures"])
             system.write_whole(file, results.encode(numbers))
             shutil.rmtree(file.with_suffix(".unfinished"), ignore_errors=True)
         finished[run] = outcome
@@ -152,7 +152,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     why_not = f"{len(missing)} of {len(plan.runs)} runs are missing" if missing else None
     found.content.update(report.judged(recipe, found.content, why_not, whole=plan.arms is None))
     if distribution.is_chief():
-        system.write_whole(plan.out / results.PICTURES, results.encode_arrays(found.pictures))
+        results.write_arrays(plan.out / results.PICTURES, found.pictures)
         system.write_whole(plan.out / "results.json", results.encode(found.content))
         if report.draw(recipe, found, plan.out) is None:  # nor does an older figure stand for these
             (plan.out / f"{recipe.name}.png").unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from common.system import UsageError
+from common.system import UsageError, write_whole
 
 SCHEMA = 2
 PICTURES = "pictures.npz"  # beside results.json
@@ -110,11 +110,11 @@ def settings(config: Any) -> dict[str, Any]:
     return json.loads(encode(dataclasses.asdict(config)))
 
 
-def encode_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The content of an .npz file, compressed."""
+def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz file, whole or not at all; raises OSError."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    return stream.getvalue()
+    write_whole(file, stream.getvalue())
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from common.system import UsageError
 from common.training import cluster
+from common.training.cluster import Cluster
 
 MAX_LOGICAL_DEVICES = 64
 DEVICES = f"auto, cpu, gpu, gpu:0,1 or cpu:N (N up to {MAX_LOGICAL_DEVICES})"
@@ -26,7 +27,7 @@ class _State:
     """What `start` settled for this process."""
 
     devices: str | None = None
-    cluster: "cluster.Cluster | None" = None  # in quotes: here the name is the attribute
+    cluster: Cluster | None = None
     strategy: tf.distribute.Strategy = tf.distribute.get_strategy()  # of one device
 
 
@@ -131,7 +132,7 @@ def least(values: Sequence[int]) -> list[int]:
 
 
 def prepare(model: keras.Model, batch_size: int) -> None:
-    """Before a model is compiled: global batch normalization, and its own draws for each replica.
+    """Before a step is traced: global batch normalization, and its own draws for each replica.
 
     Raises UsageError for a mini-batch that the replicas cannot share out.
     """

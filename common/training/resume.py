@@ -38,7 +38,11 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path | None, model: keras.Model, callbacks: Sequence, *about: Any):
-        self.model, self.callbacks, self.variables = model, callbacks, lasting(model)
+        self.model, self.callbacks = model, callbacks
+        # Weights, seed generators, the optimizer's variables; metrics begin anew every epoch.
+        passing = {id(variable) for variable in model.metrics_variables}
+        every = (*model.variables, *model.optimizer.variables)
+        self.variables = [variable for variable in every if id(variable) not in passing]
         self.file = folder and folder / f"{self.fingerprint(*about)}.state"
         self.next = time.monotonic() + SAVE_SECONDS
 
@@ -89,13 +93,6 @@ class Checkpoints:
         write(self.file, state)
         seconds = time.monotonic() - began
         self.next = time.monotonic() + max(SAVE_SECONDS, seconds / SAVE_SHARE)
-
-
-def lasting(model: keras.Model) -> list[keras.Variable]:
-    """Weights, seed generators and the optimizer's variables; metrics begin anew every epoch."""
-    passing = {id(variable) for variable in model.metrics_variables}
-    every = (*model.variables, *model.optimizer.variables)
-    return [variable for variable in every if id(variable) not in passing]
 
 
 def write(file: Path, state: Any) -> None:
