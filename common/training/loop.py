@@ -57,9 +57,11 @@ def fit(
     inside = context.current()
     verbose = 0 if inside else verbose
     own = keras.tree.flatten(callbacks or [])
-    arrays = (x, y) if validation_data is None else (x, y, *validation_data)
+    validation = validation_data if isinstance(validation_data, tuple | list) else ()
+    arrays = (x, y, *validation)
     known = (
         not others
+        and isinstance(validation_data, tuple | list | None)
         and isinstance(validation_freq, int)
         and not isinstance(callbacks, keras.callbacks.CallbackList)
         and all(isinstance(array, np.ndarray) for array in arrays)
@@ -79,7 +81,7 @@ def fit(
             raise ValueError(f"expected {name} of at least 1, received {count}")
     distribution.prepare(model, batch_size)
     train = _epochs(model, model.train_step, batch_size, x, y)
-    validate = _evaluation(model, *validation_data) if validation_data is not None else None
+    validate = _evaluation(model, *validation) if validation else None
     for callback in own:
         if isinstance(callback, Evaluate):
             callback.evaluate = _evaluation(model, callback.x, callback.y)

@@ -357,6 +357,10 @@ class CountsBatches(keras.callbacks.Callback):
         {"validation_split": 0.2},
         {"class_weight": {0: 1.0, 1: 2.0, 2: 1.0}},
         {"x": tf.constant(X), "y": tf.constant(Y)},
+        {
+            "validation_data": tf.data.Dataset.from_tensors((X_VAL, Y_VAL)).repeat(),
+            "validation_steps": 2,
+        },
         {"callbacks": [CountsBatches()]},
     ],
     ids=lambda one: next(iter(one)),
