@@ -109,7 +109,7 @@ def _default_dataset(name: str) -> str:
     """The first data set of a recipe, read from its source: importing it takes seconds."""
     call = path(name).read_text().rpartition("\nRECIPE = ")[2]
     named = re.search(r'\bdatasets=\("?(\w*)', call)
-    return (named[1] or "none") if named else "mnist"
+    return named[1] if named else "mnist"
 
 
 def records(name: str) -> list[Content]:
@@ -302,7 +302,7 @@ def settings() -> Iterator[tuple[str, list[str]]]:
     found = [
         (i, name, ["--dataset", dataset] if i else [])
         for name in recipes()
-        for i, dataset in enumerate(load(name).datasets or ["none"])
+        for i, dataset in enumerate(load(name).datasets)
     ]
     return ((name, flags) for _, name, flags in sorted(found, key=lambda one: one[0] > 0))
 

@@ -224,7 +224,7 @@ def tasks(chosen: Flags, reference: Mapping[Key, Content]) -> list[Task]:
     found = [
         task(name, dataset, reference.get((name, dataset)))
         for name in dict.fromkeys(named)
-        for dataset in catalog.load(name).datasets or ("none",)
+        for dataset in catalog.load(name).datasets
     ]
     kept = recorded()
     for name in COPIES[:1] if chosen.quick else COPIES:

@@ -112,9 +112,9 @@ def _replot(recipe: Recipe, file: Path) -> Path:
 
 def _load(recipe: Recipe, flags: Flags, side: int | None) -> data.Dataset:
     """The data set asked for; where none was named and MNIST is not found, `mnist5k`."""
-    name, listed = flags.dataset or recipe.default_dataset, recipe.datasets or ("none",)
-    if name not in listed and (side is None or name in data.NAMES):
-        expected = " or ".join(listed)
+    name = flags.dataset or recipe.default_dataset
+    if name not in recipe.datasets and (side is None or name in data.NAMES):
+        expected = " or ".join(recipe.datasets)
         expected += ", folder, or a name of TensorFlow Datasets" * (side is not None)
         raise UsageError(f"--dataset: expected {expected}, received {name}")
     replaceable = name == "mnist" and "mnist5k" in recipe.datasets

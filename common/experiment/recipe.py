@@ -55,7 +55,7 @@ class Recipe:
     smoke: Mapping[str, Any]  # hyperparameters that this preset changes
     paper: Mapping[str, Any] = field(default_factory=dict)
     on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # those that a data set does
-    datasets: tuple[str, ...] = ("mnist", "mnist5k")  # the first is the default; (): without data
+    datasets: tuple[str, ...] = ("mnist", "mnist5k")  # the first is the default; none: no data
     seeds: int = 6  # trained by default
     # whether (arm, preset, dataset) is trained
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
@@ -78,7 +78,7 @@ class Recipe:
     @property
     def default_dataset(self) -> str:
         """The data set that is used unless another one is named."""
-        return self.datasets[0] if self.datasets else "none"
+        return self.datasets[0]
 
     def configured(self, preset: str, dataset: str = "") -> Any:
         """The hyperparameters of a preset on a data set."""

@@ -112,7 +112,7 @@ def plot(results: Results):
     return figure
 
 
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, smoke={"steps": 5}, datasets=(), seeds=3)
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, {"steps": 5}, datasets=("none",), seeds=3)
 
 if __name__ == "__main__":
     main(RECIPE)

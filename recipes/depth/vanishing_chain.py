@@ -107,7 +107,7 @@ def plot(results: Results):
 
 
 SMOKE = {"depth": 3, "chains": 10}
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, datasets=(), seeds=6)
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, datasets=("none",), seeds=6)
 
 if __name__ == "__main__":
     main(RECIPE)

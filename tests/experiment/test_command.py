@@ -350,7 +350,7 @@ def plot(found):
 
 if __name__ == "__main__":
     command.main(Recipe(Config, {{"fast": {{"slow": False}}, "slow": {{"slow": True}}}},
-                        train, (), plot, {{}}, seeds=1, datasets=()))
+                        train, (), plot, {{}}, seeds=1, datasets=("none",)))
 """
 
 
@@ -453,7 +453,7 @@ def test_a_recipe_without_data_takes_none_alone(tmp_path, capsys):
     def plot(found):
         return figures.panels("nothing", 1, 1)[0]
 
-    of = Recipe(Alone, {"only": {}}, measure, (), plot, smoke={}, datasets=(), seeds=1)
+    of = Recipe(Alone, {"only": {}}, measure, (), plot, smoke={}, datasets=("none",), seeds=1)
     assert call(tmp_path, "--dataset", "none", of=of) == 0
     assert "expected none, received mnist" in refusal(capsys, "--dataset", "mnist", of=of)
 

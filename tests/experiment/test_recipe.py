@@ -198,7 +198,7 @@ def test_which_arms_are_trained_where():
 def test_the_first_data_set_is_the_default():
     assert RECIPE.default_dataset == "mnist"
     assert dataclasses.replace(RECIPE, datasets=("cifar10",)).default_dataset == "cifar10"
-    assert dataclasses.replace(RECIPE, datasets=()).default_dataset == "none"
+    assert dataclasses.replace(RECIPE, datasets=("none",)).default_dataset == "none"
 
 
 def test_the_side_to_which_photographs_are_cut():
