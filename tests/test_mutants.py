@@ -133,6 +133,12 @@ MUTANTS = {
         '"cross-entropy": lambda y, z: ops.sum(ops.square(ops.sigmoid(z) - y), axis=-1),',
         "tests/recipes/cost/test_slowdown.py::test_slopes_are_what_the_book_derives",
     ),
+    "a gradient divided by n twice": (
+        "recipes/cost/perceptron.py",
+        "slope = slope / t.size * y * (1 - y)",
+        "slope = slope / t.size / len(t) * y * (1 - y)",
+        "tests/recipes/cost/test_perceptron.py::test_the_error_and_the_gradient_are_keras_s",
+    ),
     "adversarial training forgets the attacked half": (
         "recipes/attack/adversarial_training.py",
         "a, b = self.alpha, 1 - self.alpha",

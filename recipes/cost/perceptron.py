@@ -1,0 +1,122 @@
+"""One layer, Y = f(X^T W + B), walks down its error J(theta); Keras's steps are those by hand.
+
+Source: lecture of Duisburg-Essen: three inputs, two outputs; J(theta) is the mean of a loss L, the
+squared error or binary cross-entropy; theta = (W, B) starts at N(0, sigma^2) and moves by
+theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta = dJ/dY dY/dZ dZ/dtheta.
+
+Differs from the source: it has no data. Here the inputs tell how much ink three quarters of a digit
+hold, the outputs "six" and "nine"; f is the sigmoid, and J the mean over outputs too, as in Keras.
+
+    make recipe-perceptron          20 seconds on 2 cores
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from common.experiment import Data, Outcome, Recipe, Results, figures, main
+from common.experiment.findings import Exact, Lower
+from common.ingredients.callbacks import Record
+from common.training import fit
+
+
+@dataclass(frozen=True)
+class Config:
+    sigma: float = 1.5  # standard deviation of theta at the start
+    learning_rate: float = 2.0  # eta
+    steps: int = 300  # of gradient descent, each on all examples
+
+
+AXIS = np.linspace(-9, 9, 61)  # a weight on the surface of J
+ARMS = {"squared error": {"L": "MeanSquaredError"}, "cross-entropy": {"L": "BinaryCrossentropy"}}
+L = {  # of an output y and its target t, and dL/dY
+    "MeanSquaredError": lambda y, t: ((t - y) ** 2, 2 * (y - t)),
+    "BinaryCrossentropy": lambda y, t: (
+        -t * np.log(y) - (1 - t) * np.log(1 - y),
+        (y - t) / (y * (1 - y)),
+    ),
+}
+
+
+def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
+    """(B, 3) inputs -> (B, 2) outputs."""
+    normal = keras.initializers.RandomNormal(0, config.sigma, keras.random.SeedGenerator(seed))
+    layer = keras.layers.Dense(2, "sigmoid", True, normal, normal, dtype="float64")
+    return keras.Sequential([keras.Input((3,), dtype="float64"), layer])
+
+
+def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
+    (x, t), (x_test, t_test) = (sixes_and_nines(*images) for images in data)
+    model, eta, task = build_model(config, arm, seed), config.learning_rate, (x, t, L[arm["L"]])
+    y, path, errors = model(x), [np.vstack(model.get_weights())], []
+    for _ in range(config.steps):
+        _, error, gradient = perceptron(path[-1], *task)
+        path.append(path[-1] - eta * gradient)
+        errors.append(error)
+    record = Record(lambda: np.vstack(model.get_weights()))
+    model.compile(keras.optimizers.SGD(eta), getattr(keras.losses, arm["L"])(dtype="float64"))
+    fit(model, x, t, batch_size=len(x), epochs=config.steps, callbacks=[record])
+    start, end, h = path[0], path[-1], 1e-5 * np.eye(8).reshape(4, 2, 4, 2)  # one parameter each
+    by_hand, keras_end = perceptron(start, *task), record.values[-1]
+    differences = perceptron(start + h, *task)[1] - perceptron(start - h, *task)[1]
+    autodiff = (start - record.values[0]) / eta  # Keras's first step
+    wrong = perceptron(end, x_test, t_test, task[2])[0].argmax(axis=1) != t_test.argmax(axis=1)
+    metrics = {
+        "J before": errors[0],
+        "J after": errors[-1],
+        "test error (%)": 100 * wrong.mean(),
+        "Y, Keras - by hand": np.abs(y - by_hand[0]).max(),
+        "dJ/dtheta, differences - by hand": np.abs(differences / 2e-5 - by_hand[2]).max(),
+        "dJ/dtheta, autodiff - by hand": np.abs(autodiff - by_hand[2]).max(),
+        "theta after training, Keras - by hand": np.abs(keras_end - end).max(),
+    }
+    surface = np.tile(end, (len(AXIS), len(AXIS), 1, 1))  # two weights into "nine" vary
+    surface[..., 1, 1], surface[..., 2, 1] = np.meshgrid(AXIS, AXIS)
+    pictures = {"J": perceptron(surface, *task)[1], "path": np.array(path)[:, 1:3, 1]}
+    return Outcome(metrics, {"J": errors}, pictures)
+
+
+def perceptron(theta, x, t, loss):
+    """Y (n, 2), J(theta) and, by the chain rule, dJ/dtheta (4, 2): three rows of W, then B."""
+    z = x @ theta[..., :3, :] + theta[..., 3:, :]
+    y = 1 / (1 + np.exp(-z.clip(-30, 30)))  # clipped since log(1 - y) is taken
+    error, slope = loss(y, t)
+    slope = slope / t.size * y * (1 - y)  # dJ/dZ = dJ/dY dY/dZ
+    gradient = np.concatenate([x.T @ slope, slope.sum(axis=-2, keepdims=True)], axis=-2)
+    return y, error.mean(axis=(-2, -1)), gradient
+
+
+def sixes_and_nines(images, labels):
+    """Ink of the upper left, upper right and lower left quarter, 0..10 (n, 3); targets (n, 2)."""
+    images, labels = (part[np.isin(labels, (6, 9))][:1_000] for part in (images, labels))
+    quarters = images[:, :14, :14], images[:, :14, 14:], images[:, 14:, :14]
+    x = np.stack([quarter.mean(axis=(1, 2)) / 25.5 for quarter in quarters], axis=1)
+    return x, np.stack([labels == 6, labels == 9], axis=1).astype("float64")
+
+
+# ---- findings
+SAME = ("Y, Keras", "dJ/dtheta, differences", "dJ/dtheta, autodiff", "theta after training, Keras")
+FINDINGS = (
+    *(Lower("J after", arm, than_metric="J before", ratio=True) for arm in ARMS),
+    *(Exact(f"{one} - by hand", arm, 0, within=1e-8) for arm in ARMS for one in SAME),
+)
+
+
+def plot(results: Results):
+    """J over two weights, and the path on it."""
+    figure, [panels] = figures.panels(results.titled("Gradient descent on J"), 1, 2)
+    for panel, arm in zip(panels, results.arms, strict=True):
+        path = results.picture("path", arm)
+        surface = panel.contourf(AXIS, AXIS, results.picture("J", arm), 40, cmap="viridis")
+        figure.colorbar(surface, ax=panel, location="bottom", label="J")
+        panel.plot(*path.T, "o-", color="white", markersize=5, markevery=5)
+        panel.plot(*path[-1], "*", color=figures.COLORS[1], markersize=25)
+        figures.label(panel, arm, "weight: upper right to nine", "weight: lower left to nine")
+    return figure
+
+
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, smoke={"steps": 5})
+
+if __name__ == "__main__":
+    main(RECIPE)
