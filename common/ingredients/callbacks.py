@@ -27,14 +27,15 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Record(keras.callbacks.Callback):
-    """Keeps what `measure()` returns after every epoch, a number or an array, in `values`."""
+    """Keeps what `measure()` returns, a number or an array, after `every` epochs in `values`."""
 
     remembers = ("values",)
 
-    def __init__(self, measure):
+    def __init__(self, measure, every=1):
         super().__init__()
-        self.measure, self.values = measure, []
+        self.measure, self.every, self.values = measure, every, []
 
     def on_epoch_end(self, epoch, logs=None):
         """Measures."""
-        self.values.append(self.measure())
+        if (epoch + 1) % self.every == 0:
+            self.values.append(self.measure())
