@@ -4,9 +4,10 @@ A recipe is one file of stock Keras that states a published finding, trains it, 
 comes out. All have the same order: docstring, `Config`, `ARMS`, `build_model`, `train`, and, below
 a rule, `FINDINGS`, `plot`, `RECIPE`. What stands above the rule is what a copy takes.
 
-The chapters: `cost` (what is minimized, and why learning slows down), `regularization` (a net that
-overfits, and what helps), `depth` (gradients, initialization and normalization in deep nets),
-`convolution` (AlexNet and its parts), `attack` (adversarial examples).
+The chapters: `cost` (what is minimized, and why learning slows down), `optimization` (gradient
+descent and its steps), `regularization` (a net that overfits, and what helps), `depth` (gradients,
+initialization and normalization in deep nets), `convolution` (AlexNet and its parts), `attack`
+(adversarial examples).
 
 Importing the package starts TensorFlow without its notices.
 """

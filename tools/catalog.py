@@ -177,8 +177,9 @@ def readme_table() -> str:
             for content in every[name]:
                 if content["preset"] == "default" and content is not every[name][0]:
                     continue  # other data sets are in docs/results.md
-                about = content["findings"][0]["name"] if content["findings"] else ""
-                shown = [f["shown"] for f in content["findings"] if f["shown"] is not None]
+                judged = [f for f in content["findings"] if f["shown"] is not None]
+                about = next((f["name"] for f in judged or content["findings"]), "")
+                shown = [f["shown"] for f in judged]
                 agrees = [f["printed"]["agrees"] for f in printed(content)]
                 paper = content["preset"] == "paper"
                 time = f"{content['seconds'] / 60:.0f} minutes" if paper else duration(name)
