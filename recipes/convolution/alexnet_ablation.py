@@ -1,4 +1,4 @@
-"""A net that learns its images by heart errs less on others with dropout, and with random crops.
+"""Random crops keep a net from learning its images by heart, and it errs on far fewer others.
 
 Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), sections 3.3, 3.4 and 4, on ImageNet: without
 random crops, or without dropout, the net overfits; response normalization lowers the top-1 error by
@@ -6,8 +6,10 @@ random crops, or without dropout, the net overfits; response normalization lower
 
 Differs from the source: half the maps of the recipe alexnet, 2,500 images of CIFAR-10 at 24 x 24,
 and a tenth of the learning rate in the last fifth. "Augmentation" is random crops, mirrors and the
-color shift; without it the net sees the center. --paper has 5,000 images and, from the best of the
-four nets, leaves out response normalization, or makes the pools 2 x 2 (larger maps, more weights).
+color shift; without it the net sees the center. Dropout slows memorizing; its gain in test error,
+1.4 points here and 2.0 at --paper, is within the spread of three seeds. Only --paper, with 5,000
+images, varies the best of the four nets: without response normalization it errs as often, and with
+pools of 2 x 2, which leave larger maps and more weights, less often on each seed.
 
     make recipe-alexnet-ablation          eight to fifteen minutes on 2 cores
 """
@@ -21,7 +23,7 @@ from annotated_types import Ge, Le, Lt
 from keras import layers
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
-from common.experiment.findings import Lower
+from common.experiment.findings import Alike, Lower
 from common.ingredients.alexnet import alexnet
 from common.ingredients.layers import Crop, pca_colors
 from common.training import fit
@@ -86,8 +88,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 TEST, TRAINING, SOURCE = "test error (%)", "training error (%)", "Krizhevsky et al. 2012, section 4"
 FINDINGS = (
     Lower(TEST, "augmentation", than="neither", source=SOURCE),
-    Lower(TEST, "dropout", than="neither", preset="paper", source=SOURCE),
-    Lower(TRAINING, "neither", than="dropout"),
+    Lower(TRAINING, "neither", than="dropout", by=5, source=SOURCE),
+    Alike(TEST, "augmentation", to="augmentation, no LRN", within=1, preset="paper"),
 )
 
 
@@ -96,7 +98,7 @@ def plot(results: Results):
     title = results.titled("AlexNet with and without dropout and augmentation")
     figure, axes = figures.panels(title, 2, len(results.arms) // 2)
     for panel, arm in zip(axes.T.flat, results.arms, strict=True):
-        title = f"{arm}: test error {results.metric(TEST, arm).mean():.1f} %"
+        title = f"{arm}\ntest error {results.metric(TEST, arm).mean():.1f} %"
         figures.label(panel, title, "epoch", "error (%)")
         how = zip((TRAINING, TEST), figures.COLORS, (1, results.config["every"]), strict=False)
         for series, color, every in how:
@@ -107,7 +109,7 @@ def plot(results: Results):
 
 
 def applies(arm: dict, preset: str, dataset: str) -> bool:
-    """The best net without one of its parts is left to --paper, which takes an hour."""
+    """The best net without one of its parts is left to --paper, which takes 20 minutes."""
     return preset == "paper" or not arm["long"]
 
 

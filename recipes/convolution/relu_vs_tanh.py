@@ -1,15 +1,16 @@
-"""At one learning rate ReLU learns sooner than tanh; with each at its best, little of that remains.
+"""ReLU learns CIFAR-10 sooner than tanh, each at its best learning rate, but not six times sooner.
 
-Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), section 3.1 and figure 1: on CIFAR-10 a net of
-four layers reaches 25 % training error about six times sooner with ReLU than with tanh, without
-regularization, each at a learning rate of its own. The paper does not give the net's sizes.
+Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), section 3.1 and figure 1: on CIFAR-10 a
+convolutional net of four layers reaches 25 % training error six times sooner with ReLU than with
+tanh, without regularization, each at the learning rate that makes it fastest. The paper does not
+give the net; the size of the effect, it says, varies with it.
 
-Differs from the source: the net of the recipe cuda-convnet, half as wide and without response
-normalization, learns 2,000 images. At ReLU's best learning rate tanh is not there after 50 epochs.
-With each at its best (found on seed 0 among .001, .003, .01, .03, .1) little remains of the lead,
-and with Glorot's and He's weights, which keep the size of the signal, tanh is the sooner one. Why
-the factor of six does not come out is unknown. --paper takes all images and the full width, at
-these learning rates; it has not been run.
+Differs from the source: four convolutions of 3 x 3 with stride 2 and a linear layer learn 10,000,
+2,000 and 400 images; --paper, with all, a fifth and a 25th, has not been run. Learning rates are
+searched among .01, .03 and .1 on seed 0 and 10,000 images, by training error alone; .03 is best for
+both units. On seed 0 tanh takes 1.4 times as many epochs on 10,000 images (1.2 in another order),
+1.4 on 2,000 and 1.1 on 400; to 50 % error 1.7, 1.3 and 1.0. N(0, .01^2) weights do not favor ReLU:
+at .03 tanh takes 25.1 epochs, and ReLU is at chance after 8. Why six does not come out is unknown.
 
     make recipe-relu-vs-tanh          three minutes on 2 cores
 """
@@ -18,112 +19,109 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import keras
+import numpy as np
 from annotated_types import Ge, Lt
 from keras import layers
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Lower, Printed
+from common.ingredients.learned import StopAt, epochs_to
 from common.training import fit
+
+ERRORS = (50, 25)  # training errors (%) to which epochs are counted; the last ends the training
+SHARES = {"": 1, ", a fifth": 5, ", a 25th": 25}  # what follows a unit's name: n_train over images
 
 
 @dataclass(frozen=True)
 class Config:
-    n_train: Annotated[int, Examples("train")] = 2_000  # training images
-    epochs: int = 50  # passes over them at most
-    error: float = 25.0  # training error (%) that ends the training
+    n_train: Annotated[int, Examples("train")] = 10_000  # training images of the largest subset
+    learning_rate_relu: float = 0.03  # of ReLU
+    learning_rate_tanh: float = 0.03  # of tanh
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9  # of gradient descent
-    batch_size: int = 32  # images in a mini-batch
-    width: int = 16  # maps of the first two layers; the third has twice as many
+    batch_size: int = 128  # images in a mini-batch
+    epochs: int = 120  # passes over the images at most
+    width: int = 32  # maps of the first layer; the others have twice as many
 
 
 ARMS = {
-    "ReLU": {"unit": "relu", "learning_rate": 0.003, "balanced": False},
-    "tanh, same rate": {"unit": "tanh", "learning_rate": 0.003, "balanced": False},
-    "tanh, own rate": {"unit": "tanh", "learning_rate": 0.03, "balanced": False},
-    "ReLU, He": {"unit": "relu", "learning_rate": 0.003, "balanced": True},
-    "tanh, Glorot": {"unit": "tanh", "learning_rate": 0.01, "balanced": True},
+    f"{name}{images}": {"unit": unit, "fewer": fewer}
+    for images, fewer in SHARES.items()
+    for name, unit in (("ReLU", "relu"), ("tanh", "tanh"))
 }
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
-    """(B, 32, 32, 3) pixels minus their mean -> (B, 10) logits; `balanced`: He or Glorot."""
+    """(B, 32, 32, 3) pixels minus their mean -> (B, 10) logits."""
     generator = keras.random.SeedGenerator(seed)
-    he_or_glorot = {"relu": keras.initializers.HeNormal, "tanh": keras.initializers.GlorotUniform}
-
-    def initial(stddev: float) -> keras.initializers.Initializer:
-        if arm["balanced"]:
-            return he_or_glorot[arm["unit"]](seed=generator)
-        return keras.initializers.RandomNormal(stddev=stddev, seed=generator)
-
-    def conv(maps: int, stddev: float) -> layers.Layer:
-        settings = {"activation": arm["unit"], "kernel_initializer": initial(stddev)}
-        return layers.Conv2D(maps, 5, padding="same", **settings)
-
+    he_or_glorot = {"relu": keras.initializers.HeNormal, "tanh": keras.initializers.GlorotNormal}
+    initial = he_or_glorot[arm["unit"]](seed=generator)
+    conv = {"strides": 2, "padding": "same", "activation": arm["unit"]}
     x = inputs = keras.Input((32, 32, 3))
-    # Balanced weights want inputs of standard deviation about one, the small ones pixels.
-    x = layers.Rescaling(1 / 64 if arm["balanced"] else 1.0)(x)
-    x = layers.MaxPooling2D(3, 2, "same")(conv(config.width, 1e-4)(x))
-    for maps in (config.width, 2 * config.width):
-        x = layers.AveragePooling2D(3, 2, "same")(conv(maps, 0.01)(x))
-    last = layers.Dense(10, kernel_initializer=initial(0.01))
+    x = layers.Rescaling(1 / 64)(x)  # to a standard deviation of about one
+    for k in range(4):
+        maps = config.width * (2 if k else 1)
+        x = layers.Conv2D(maps, 3, kernel_initializer=initial, **conv)(x)
+    last = layers.Dense(10, kernel_initializer=initial)
     return keras.Model(inputs, last(layers.Flatten()(x)))
-
-
-class StopAt(keras.callbacks.Callback):
-    """Ends the training once the training error (%) is low enough."""
-
-    def __init__(self, error: float):
-        super().__init__()
-        self.error = error
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.model.stop_training |= 100 * (1 - logs["accuracy"]) <= self.error
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x, y), _ = data
-    x, y = x[: config.n_train], y[: config.n_train]
-    centered = layers.Rescaling(1.0, -x.mean(axis=0))
+    n = max(1, config.n_train // arm["fewer"])
+    x, y = x[:n], y[:n]
+    centered = layers.Rescaling(1.0, -x.mean(axis=0, dtype="float64").astype("float32"))
     net = build_model(config, arm, seed)
     model = keras.Sequential([keras.Input((32, 32, 3)), centered, net])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    sgd = keras.optimizers.SGD(arm["learning_rate"], config.momentum)
+    rates = {"relu": config.learning_rate_relu, "tanh": config.learning_rate_tanh}
+    sgd = keras.optimizers.SGD(rates[arm["unit"]], config.momentum)
     model.compile(sgd, loss, metrics=["accuracy"])
     steps = {"batch_size": config.batch_size, "epochs": config.epochs}
-    history = fit(model, x, y, **steps, callbacks=[StopAt(config.error)]).history
+    history = fit(model, x, y, **steps, callbacks=[StopAt(ERRORS[-1])]).history
     errors = [100 * (1 - value) for value in history["accuracy"]]
-    metrics = {"epochs to 25 % training error": len(errors), "training error (%)": errors[-1]}
+    metrics = {f"epochs to {e} % training error": epochs_to(e, errors) for e in ERRORS}
     return Outcome(metrics, {"training error (%)": errors})
 
 
 # ---- findings
-EPOCHS, SOURCE = "epochs to 25 % training error", "Krizhevsky et al. 2012, figure 1"
+EPOCHS, EARLY = (f"epochs to {error} % training error" for error in (25, 50))
+SOURCE = "Krizhevsky et al. 2012, figure 1"
 FINDINGS = (
-    Lower("training error (%)", "ReLU", than="tanh, same rate", by=10, source=SOURCE),
-    Lower(EPOCHS, "tanh, Glorot", than="ReLU, He", ratio=True),
-    Printed(EPOCHS, "tanh, own rate", 6, over="ReLU", source=SOURCE),
+    Lower(EPOCHS, "ReLU", than="tanh", ratio=True, source=SOURCE),
+    Lower(EARLY, "ReLU", than="tanh", ratio=True),
+    Printed(EPOCHS, "tanh", 6, SOURCE, over="ReLU", preset="paper"),
 )
 
 
 def plot(results: Results):
-    """Training error by epoch, with small weights and with balanced ones."""
-    figure, axes = figures.panels(results.titled("ReLU and tanh"), 1, 2)
-    titles = ("N(0, .0001²) and N(0, .01²) weights", "He's and Glorot's weights")
-    error = results.config["error"]
-    for panel, balanced, title in zip(axes[0], (False, True), titles, strict=True):
-        arms = {
-            name: f"{name.partition(',')[0]}, learning rate {arm['learning_rate']:g}"
-            for name, arm in ARMS.items()
-            if arm["balanced"] == balanced
-        }
-        figures.curves(panel, results, "training error (%)", arms, title=title, each_seed=True)
-        panel.axhline(error, color=figures.GRAY, linestyle="--", label=f"{error:g} %")
-        panel.set_ylim(0, 90)
+    """Training error by epoch as in the source, and how many times sooner ReLU has learned."""
+    figure, axes = figures.panels(results.titled("ReLU and tanh, each at its best"), 2, 2)
+    *learning, factors = axes.ravel()
+    sizes = [results.config["n_train"] // fewer for fewer in SHARES.values()]
+    for panel, share, n in zip(learning, SHARES, sizes, strict=True):
+        figures.label(panel, f"{n:,} images", "epoch", "training error (%)")
+        for unit, how, color in (("ReLU", "-", 0), ("tanh", "--", 1)):
+            errors = results.curves("training error (%)", unit + share)
+            epochs = np.arange(1, errors.shape[1] + 1)
+            lines = panel.plot(epochs, errors.T, how, color=figures.COLORS[color])
+            lines[0].set_label(unit)
+        panel.axhline(ERRORS[-1], color=figures.GRAY, linestyle=":")
+        panel.set(ylim=(0, 95), xlim=(0, None))
         figures.legend(panel)
+    for metric, error, color in ((EARLY, 50, 3), (EPOCHS, 25, 2)):
+        epochs = [[results.metric(metric, u + s) for s in SHARES] for u in ("ReLU", "tanh")]
+        ratios = np.array(epochs[1]) / np.array(epochs[0])  # (sizes, seeds)
+        figures.curve(factors, ratios.T, f"to {error} % error", figures.COLORS[color], sizes)
+    factors.axhline(6, color=figures.GRAY, linestyle=":", label="printed, to 25 %")
+    figures.label(factors, "Epochs of tanh over those of ReLU", "training images", "factor")
+    factors.set(xscale="log", ylim=(0, 6.5))
+    factors.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    factors.minorticks_off()
+    figures.legend(factors)
     return figure
 
 
-SMOKE, PAPER = {"n_train": 64, "epochs": 2}, {"n_train": 50_000, "width": 32, "batch_size": 128}
+SMOKE, PAPER = {"n_train": 800, "epochs": 2}, {"n_train": 50_000}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, datasets=("cifar10",), seeds=3)
 
 if __name__ == "__main__":

@@ -1,43 +1,75 @@
-"""When a net has learned enough, and how long it took."""
+"""The net, and what is measured of its training."""
 
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
+from common.ingredients.learned import StopAt
 from recipes.convolution import relu_vs_tanh
-from recipes.convolution.relu_vs_tanh import ARMS, Config, StopAt
+from recipes.convolution.relu_vs_tanh import ARMS, Config, build_model
 
 
-def test_it_stops_when_the_error_is_reached_and_not_before():
-    model = SimpleNamespace(stop_training=False)
-    reached, stopped = StopAt(25.0), []
-    reached.set_model(model)
-    for epoch, accuracy in enumerate([0.5, 0.74, 0.75, 0.8]):
-        reached.on_epoch_end(epoch, {"accuracy": accuracy})
-        stopped.append(bool(model.stop_training))
-    assert stopped == [False, False, True, True]
+def convolved(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """3 x 3, stride 2: the border of an even side is padded with a zero after its end alone."""
+    x = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    half = (x.shape[1] - 1) // 2
+    taken = [[x[:, i : i + 2 * half : 2, j : j + 2 * half : 2] for j in range(3)] for i in range(3)]
+    return np.einsum("ijbhwc,ijcd->bhwd", np.array(taken), kernel) + bias
 
 
-def test_another_reason_to_stop_stands():
-    model = SimpleNamespace(stop_training=True)
-    reached = StopAt(25.0)
-    reached.set_model(model)
-    reached.on_epoch_end(0, {"accuracy": 0.1})
-    assert model.stop_training
+@pytest.mark.parametrize(("arm", "unit"), [("ReLU", lambda x: np.maximum(x, 0)), ("tanh", np.tanh)])
+def test_four_convolutions_and_a_dense_layer(arm, unit):
+    net = build_model(Config(width=4), ARMS[arm], 0)
+    *kernels, dense, bias = net.get_weights()
+    assert [len(kernel) for kernel in kernels[::2]] == [3] * 4
+    assert [kernel.shape[-1] for kernel in kernels[::2]] == [4, 8, 8, 8]
+    rng = np.random.default_rng(0)
+    biases = [0.1 * rng.standard_normal(kernel.shape) for kernel in kernels[1::2]]
+    net.set_weights(
+        [*(one for pair in zip(kernels[::2], biases, strict=True) for one in pair), dense, bias]
+    )
+    images = rng.normal(0, 64, (2, 32, 32, 3))
+    x = images / 64
+    for kernel, added in zip(kernels[::2], biases, strict=True):
+        x = unit(convolved(x, kernel.astype("float64"), added))
+    expected = x.reshape(2, -1) @ dense.astype("float64") + bias
+    found = keras.ops.convert_to_numpy(net(images.astype("float32")))
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_is_measured_is_the_passes_and_the_last_error(monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    split = images, np.arange(20, dtype=np.int32) % 10
+@pytest.mark.parametrize(
+    ("arm", "variance"),  # of the second layer, 32 maps to 64
+    [
+        ("ReLU", 2 / (9 * 32)),
+        ("tanh", 2 / (9 * (32 + 64))),
+    ],
+)
+def test_weights_have_the_variance_of_their_initialization(arm, variance):
+    kernel = build_model(Config(), ARMS[arm], 0).get_weights()[2]
+    assert kernel.shape == (3, 3, 32, 64)
+    assert np.mean(kernel.astype("float64") ** 2) == pytest.approx(variance, rel=0.05)
 
-    def learned(*arguments, callbacks, **settings):
-        assert [one.error for one in callbacks if isinstance(one, StopAt)] == [30.0]
+
+@pytest.mark.parametrize(("arm", "n"), [("ReLU", 20), ("tanh, a fifth", 4)])
+def test_what_is_measured_is_the_epochs_and_the_errors(arm, n, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    split = images, np.arange(30, dtype=np.int32) % 10
+
+    def learned(model, x, y, *, callbacks, **settings):
+        assert [one.error for one in callbacks if isinstance(one, StopAt)] == [25]
+        assert np.array_equal(x, images[:n])
+        assert np.array_equal(y, split[1][:n])
+        centered = keras.ops.convert_to_numpy(model.layers[0](x))
+        assert np.mean(centered, axis=0) == pytest.approx(np.zeros((32, 32, 3)), abs=1e-3)
         return SimpleNamespace(history={"accuracy": [0.25, 0.5, 0.75]})
 
     monkeypatch.setattr(relu_vs_tanh, "fit", learned)
-    config = Config(n_train=20, error=30.0)
-    outcome = relu_vs_tanh.train(config, ARMS["ReLU"], 0, (split, split))
-    epochs = {"epochs to 25 % training error": 3, "training error (%)": pytest.approx(25)}
-    assert outcome.metrics == epochs
+    config = Config(n_train=20)
+    outcome = relu_vs_tanh.train(config, ARMS[arm], 0, (split, split))
+    assert outcome.metrics == {
+        "epochs to 50 % training error": pytest.approx(2),
+        "epochs to 25 % training error": pytest.approx(3),
+    }
     assert outcome.curves == {"training error (%)": pytest.approx([75, 50, 25])}
