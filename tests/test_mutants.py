@@ -49,6 +49,18 @@ MUTANTS = {
         '1.0, "fan_in"',
         "tests/recipes/depth/test_glorot_vs_he.py::test_variances_are_the_papers",
     ),
+    "a guided gradient that may be negative": (
+        "common/ingredients/units.py",
+        "tf.where(y > 0, tf.nn.relu(gradient), 0)",
+        "tf.where(y > 0, gradient, 0)",
+        "tests/ingredients/test_units.py::test_the_second_layers_gradient_is_guided",
+    ),
+    "the corner hidden in place of the middle": (
+        "common/ingredients/units.py",
+        "low // 2, right // 2, size",
+        "low, right, size",
+        "tests/ingredients/test_units.py::test_what_hides_more_of_the_sum_lowers_it_more",
+    ),
     "an arm that vanished is overlooked": (
         "common/experiment/report.py",
         "recipe.default_dataset, whole)",

@@ -1,5 +1,7 @@
 """Pictures of one's own, from PNG and JPEG files."""
 
+import importlib.resources
+
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -20,6 +22,13 @@ def read_picture(file):
         raise ValueError(f"--image {file}: expected a PNG or JPEG, received: {received}") from None
     white = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+
+
+def photographs(folder):
+    """The pictures in the PNG files of a folder, by name; scikit-learn's two if there are none."""
+    bundled = importlib.resources.files("sklearn") / "datasets/images"
+    files = sorted(folder.glob("*.png")) or sorted(bundled.glob("*.jpg"))
+    return [read_picture(file) for file in files]
 
 
 def squares(pictures, side):

@@ -673,6 +673,7 @@ def test_what_stands_in_the_way_is_kept(tmp_path, capsys):
     ("name", "more"),
     [
         ("fgsm_imagenet", " pillow ndf scikit-learn"),
+        ("imagenet_features", " pillow ndf scikit-learn"),
         ("fine_tuning", " ndf"),
         ("dropout", ""),
     ],
