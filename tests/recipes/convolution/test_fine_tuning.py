@@ -20,7 +20,7 @@ DATA = (
 
 def test_new_nets_have_weights_of_hes_size_and_no_bias():
     net = build_model(Config(), ARMS["new net"], 1)
-    assert net.output_shape == (None, 512)
+    assert net.output_shape == (None, 1024)
     for weight in net.get_weights():
         if weight.ndim == 1:
             assert not weight.any()
@@ -77,7 +77,7 @@ def test_what_each_arm_trains(arm, monkeypatch):
     last = fits[stages - 1 :: stages]
     rates = {"new net": 0.01, "frozen": 0.001, "fine-tuned": 0.003}
     assert [one.rate for one in last] == pytest.approx([rates[arm]] * len(SIZES))
-    trained = {"new net": 22, "frozen": 2, "fine-tuned": 2 + 12}  # a fire module has six arrays
+    trained = {"new net": 8, "frozen": 2, "fine-tuned": 2 + 12}  # a fire module has six arrays
     assert [len(one.trained) for one in last] == [trained[arm]] * len(SIZES)
     if arm == "new net":
         np.testing.assert_array_equal(fits[-1].x, images[:500])
