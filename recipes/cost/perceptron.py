@@ -7,7 +7,7 @@ theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta = dJ/dY dY/
 Differs from the source: it has no data. Here the inputs tell how much ink three quarters of a digit
 hold, the outputs "six" and "nine"; f is the sigmoid, and J the mean over outputs too, as in Keras.
 
-    make recipe-perceptron          20 seconds on 2 cores
+    make recipe-perceptron          half a minute on 2 cores
 """
 
 from dataclasses import dataclass
