@@ -11,7 +11,7 @@ images of 32 x 32, shifted and mirrored at random, and three times as many mini-
 images need. Each seed draws its training images. Hyperparameters were chosen on 1,000 training
 images, none on test ones.
 
-    make recipe-fine-tuning          three to six minutes on 2 cores
+    make recipe-fine-tuning          five to nine minutes on 2 cores
 """
 
 from dataclasses import dataclass
