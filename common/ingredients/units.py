@@ -9,8 +9,6 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from common.ingredients.attacks import probabilities
-
 GRAY = 127.5  # of the square that hides a part
 
 
@@ -122,3 +120,9 @@ def occlusion(model, image, size, step):
         for n, some in zip(image.shape[:2], (rows, columns), strict=True)
     )
     return answer, places[i[:, None], j]
+
+
+def probabilities(model, x):
+    """(n, classes) float32 of images (n, ...), by a model that returns logits."""
+    logits = model.predict(np.float32(x), batch_size=500, verbose=0)
+    return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
