@@ -41,23 +41,9 @@ def style() -> contextlib.AbstractContextManager:
 
 def panels(title: str, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     """A figure of 1600 x 1000 pixels and its axes (rows, columns)."""
-    figure = _figure(title)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def mosaic(title: str, places: Sequence[Sequence[str]], **how: Any) -> tuple[Figure, dict]:
-    """A figure of that size and its axes by name, each over the places (rows, columns) of its name.
-
-    `how`: `width_ratios` or `height_ratios`, as of `Figure.subplot_mosaic`.
-    """
-    figure = _figure(title)
-    return figure, figure.subplot_mosaic(places, **how)
-
-
-def _figure(title: str) -> Figure:
     figure = Figure(figsize=(16, 10), dpi=100, layout="constrained")
     figure.suptitle(title)
-    return figure
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
@@ -152,24 +138,20 @@ def show(
     pictures: np.ndarray,
     columns: int,
     title: str = "",
-    rows: Sequence[str] = (),
+    said: Sequence[tuple[str, ...]] = (),
     **how: Any,
 ) -> None:
     """Pictures (n, H, W[, 3]) in [0, 1] in rows of so many columns, without axes; `how`: imshow.
 
-    The words in `rows`, one a row, stand at their left.
+    `said` holds the words to the left, and perhaps to the right, of each row.
     """
     axes.imshow(grid(pictures, columns), **{"cmap": "gray", "vmin": 0, "vmax": 1} | how)
     axes.set_title(title)
     axes.set_axis_off()
-    for i, words in enumerate(rows):
-        at = (-0.01, 1 - (i + 0.5) / len(rows))
-        axes.text(*at, words, ha="right", va="center", transform=axes.transAxes)
-
-
-def colored(values: np.ndarray, colors: str = "magma") -> np.ndarray:
-    """Numbers (...) in [0, 1] as RGB (..., 3) in [0, 1], by one of matplotlib's color maps."""
-    return matplotlib.colormaps[colors](values)[..., :3]
+    for i, words in enumerate(said):
+        for x, text, side in zip((-0.01, 1.01), words, ("right", "left"), strict=False):
+            height = 1 - (i + 0.5) / len(said)
+            axes.text(x, height, text, ha=side, va="center", transform=axes.transAxes)
 
 
 def triptychs(
@@ -188,11 +170,8 @@ def triptychs(
     if len(before) == 0:
         return
     change = np.clip(0.5 + strength * (after - before) / 2, 0, 1)
-    show(axes, np.stack([before, change, after], axis=1).reshape(-1, *before.shape[1:]), 3)
-    for i, words in enumerate(said):
-        for x, text, side in zip((-0.01, 1.01), words, ("right", "left"), strict=True):
-            height = 1 - (i + 0.5) / len(said)
-            axes.text(x, height, text, ha=side, va="center", transform=axes.transAxes)
+    rows = np.stack([before, change, after], axis=1)
+    show(axes, rows.reshape(-1, *before.shape[1:]), 3, said=said)
 
 
 def png(figure: Figure) -> bytes:

@@ -86,43 +86,33 @@ def covered(images, row, column, size):
     return images
 
 
-def hiding(model, images, size):
-    """Mean probability of a model's own answers, by what of the images (n, H, W, 3) is hidden.
+def hiding(predict, images, size):
+    """Mean probability of a net's own answers, by what of the images (n, H, W, 3) is hidden.
 
     That is "nothing", a "corner" (the mean of all four) or the "middle", by a square `size` wide.
+    `predict`: images (n, H, W, 3) -> probabilities (n, classes).
     """
     low, right = (side - size for side in images.shape[1:3])
-    p = {"nothing": probabilities(model, images)}
+    p = {"nothing": predict(images)}
     corners = [covered(images, i, j, size) for i in (0, low) for j in (0, right)]
-    p["corner"] = np.mean([probabilities(model, one) for one in corners], axis=0)
-    p["middle"] = probabilities(model, covered(images, low // 2, right // 2, size))
+    p["corner"] = np.mean([predict(one) for one in corners], axis=0)
+    p["middle"] = predict(covered(images, low // 2, right // 2, size))
     answers = range(len(images)), p["nothing"].argmax(axis=1)
     return {where: float(np.mean(values[answers])) for where, values in p.items()}
 
 
-def occlusion(model, image, size, step):
-    """The class that a model names in an image, and its probability by the place of a gray square.
+def occlusion(predict, image, size, step):
+    """The class that a net names in an image, and its probability by the place of a gray square.
 
     Args:
-        model: images -> logits.
+        predict: images (n, H, W, 3) -> probabilities (n, classes).
         image: (H, W, 3) in 0..255.
         size: side of the square, in pixels.
         step: pixels from one place to the next.
 
-    Returns the class, and probabilities (H, W): the places' map, enlarged to the image.
+    Returns the class, and probabilities (rows, columns), one for each place.
     """
-    answer = int(probabilities(model, image[None]).argmax())
+    answer = int(predict(image[None]).argmax())
     rows, columns = (range(0, side - size + 1, step) for side in image.shape[:2])
     hidden = (np.stack([covered(image, i, j, size) for j in columns]) for i in rows)
-    places = np.stack([probabilities(model, row)[:, answer] for row in hidden])
-    i, j = (
-        np.arange(n) * len(some) // n
-        for n, some in zip(image.shape[:2], (rows, columns), strict=True)
-    )
-    return answer, places[i[:, None], j]
-
-
-def probabilities(model, x):
-    """(n, classes) float32 of images (n, ...), by a model that returns logits."""
-    logits = model.predict(np.float32(x), batch_size=500, verbose=0)
-    return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    return answer, np.stack([predict(row)[:, answer] for row in hidden])

@@ -16,7 +16,6 @@ A copy takes scikit-learn's two photographs, or PNG files in a folder `imagenet`
     make recipe-fgsm-imagenet ARGS="--image FILE"
 """
 
-import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +28,7 @@ from PIL import Image
 from common.experiment import Data, Outcome, Photographs, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Lower
 from common.ingredients.attacks import loss_gradient, noise, probabilities, project
-from common.ingredients.pictures import read_picture, squares
+from common.ingredients.pictures import photographs, read_picture, squares
 from common.ingredients.squeezenet import pretrained
 
 BESIDE = Path(globals().get("__file__", "")).parent / "imagenet"  # a notebook has no __file__
@@ -91,9 +90,7 @@ def smallest(net: keras.Model, x: np.ndarray, signs: np.ndarray, answers: np.nda
 def pictures(config: Config, seed: int, data: Data) -> list[Image.Image]:
     """Those to be attacked: a file, test images drawn at random, or two photographs."""
     if data is None:
-        bundled = importlib.resources.files("sklearn") / "datasets/images"
-        files = sorted(BESIDE.glob("*.png"), reverse=True) or sorted(bundled.glob("*.jpg"))
-        return [read_picture(file) for file in ([config.image] if config.image else files)]
+        return [read_picture(config.image)] if config.image else photographs(BESIDE)[::-1]
     if config.image is not None:
         raise ValueError("expected --image or --dataset, received both")
     n, images = config.n_pictures, data[1][0]

@@ -12,6 +12,7 @@ projection, without what comes through units that do not respond.
     make recipe-imagenet-features          one to two minutes on 2 cores
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ from PIL import Image
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Lower
+from common.ingredients.attacks import probabilities
 from common.ingredients.neighbors import nearest
 from common.ingredients.pictures import photographs, squares
 from common.ingredients.squeezenet import squeezenet
@@ -79,7 +81,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     same = {name: y_train[indices] == labels[:, None] for name, indices in found.items()}
     metrics |= {SAME % name: 100 * np.mean(which) for name, which in same.items()}
     some, size = images[: config.n_hidden], round(config.square * config.side)
-    metrics |= {ANSWER % what: 100 * p for what, p in hiding(net, some, size).items()}
+    predict = functools.partial(probabilities, net)
+    metrics |= {ANSWER % what: 100 * p for what, p in hiding(predict, some, size).items()}
     if seed or not arm["trained"]:
         return Outcome(metrics, curves)
     shown = []  # the rest is for the figure
@@ -90,8 +93,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     near_same = [[True, *same[name][i]] for i in range(QUERIES) for name in found]
     pictures = {"exciting": shown, "near": near, "same": near_same}
     pictures["hidden"], net = squares(photographs(BESIDE), SIDE), squeezenet(SIDE)
-    size = round(config.square * SIDE)
-    maps = [occlusion(net, one, size, config.step) for one in pictures["hidden"]]
+    predict, size = functools.partial(probabilities, net), round(config.square * SIDE)
+    maps = [occlusion(predict, one, size, config.step) for one in pictures["hidden"]]
     pictures["answers"], pictures["maps"] = zip(*maps, strict=True)
     return Outcome(metrics, curves, pictures)
 
@@ -109,29 +112,26 @@ FINDINGS = (
 def plot(results: Results):
     """What excites units, of how many classes it is, where hiding matters, and similar images."""
     title = results.titled("What a net trained on ImageNet sees")
-    bottom = ["share", "share", "hidden", "hidden", "near", "near"]
-    figure, axes = figures.mosaic(title, [["patches"] * 3 + ["parts"] * 3, bottom])
+    figure, [[patches, parts, share], [hidden, maps, similar]] = figures.panels(title, 2, 3)
     shown = {name.rpartition("/")[2]: picture for name, picture in results.pictures.items()}
-    patches, parts = (np.concatenate(shown["exciting"][:, i]) for i in (0, 1))
+    images, gradients = (np.concatenate(shown["exciting"][:, i]) for i in (0, 1))
     title, sharp = f"the {MOST} images that excite a unit most", {"interpolation": "nearest"}
-    figures.show(axes["patches"], patches, MOST, title, LAYERS[::2], **sharp)
-    figures.show(axes["parts"], parts, MOST, "what in them does so", **sharp)
-    title = f"the {MOST} images: mean over units"
-    figures.curves(axes["share"], results, SERIES, xlabel="layer", title=title)
+    figures.show(patches, images, MOST, title, [(name,) for name in LAYERS[::2]], **sharp)
+    figures.show(parts, gradients, MOST, "what in them does so", **sharp)
+    figures.curves(share, results, SERIES, xlabel="layer", title=f"{MOST} images, mean over units")
     chance = results.metric(SHARE % "chance", "trained").mean()
-    axes["share"].axhline(chance, color=figures.GRAY, linestyle="--", label="chance")
-    axes["share"].set(ylim=(0, 60), xticks=range(1, 10, 2), xticklabels=LAYERS[::2])
-    figures.legend(axes["share"])
+    share.axhline(chance, color=figures.GRAY, linestyle="--", label="chance")
+    share.set(ylim=(0, 60), xticks=range(1, 10, 2), xticklabels=LAYERS[::2])
+    figures.legend(share)
     names = (BESIDE / "classes.txt").read_text().splitlines()
-    answers = [names[answer].replace(" ", "\n") for answer in shown["answers"]]
-    both = [shown["hidden"] / 255, figures.colored(shown["maps"])]
-    pairs = np.concatenate(np.stack(both, axis=1))
-    title = "answer's probability while a square\nhides a place (black 0, bright 1)"
-    figures.show(axes["hidden"], pairs, 2, title, answers)
+    answers = [(names[answer].replace(" ", "\n"),) for answer in shown["answers"]]
+    figures.show(hidden, shown["hidden"] / 255, 1, "the net's answer", answers)
+    title = "its probability while a\nsquare hides a place"
+    figures.show(maps, shown["maps"], 1, f"{title} (black 0)", cmap="magma")
     near = np.where(shown["same"][..., None, None, None], 1, 0.35) * (shown["near"] / 255 - 1) + 1
     title = "a test image and those near it\n(pale: of another class)"
-    rows = ["features", "pixels"] * QUERIES
-    figures.show(axes["near"], np.concatenate(near), near.shape[1], title, rows, **sharp)
+    by = [("features",), ("pixels",)] * QUERIES
+    figures.show(similar, np.concatenate(near), near.shape[1], title, by, **sharp)
     return figure
 
 

@@ -1,5 +1,7 @@
 """What excites a unit, what hiding a part does, and purity, against closed forms."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,10 @@ def conv_net(*kernels: np.ndarray) -> keras.Model:
     net = keras.Model(inputs, x)
     net.set_weights(kernels)
     return net
+
+
+def predictions(inputs, logits):
+    return functools.partial(probabilities, keras.Model(inputs, logits))
 
 
 def test_purity_counts_the_commonest_class_among_the_strongest():
@@ -133,7 +139,7 @@ def test_what_hides_more_of_the_sum_lowers_it_more():
     images = RNG.uniform(GRAY - 9, GRAY + 9, (6, 8, 12, 3)).astype(np.float32)
     images[::2] += 1
     images[1::2] -= 1
-    received = hiding(keras.Model(inputs, logits), images, 4)
+    received = hiding(predictions(inputs, logits), images, 4)
     red = (images[..., 0].astype(float) - GRAY) / 32
     signs = np.sign(red.sum(axis=(1, 2)))
     assert -1 in signs
@@ -161,14 +167,13 @@ def test_hiding_matters_where_the_class_is():
     total = keras.ops.sum(inputs[:, :8, :8, 0] - GRAY, axis=(1, 2))[:, None]
     logits = keras.ops.concatenate([0 * total, total, 0 * total], axis=1)
     image = np.full((32, 40, 3), GRAY + 1 / 32, np.float32)
-    answer, places = occlusion(keras.Model(inputs, logits), image, size=8, step=2)
+    answer, places = occlusion(predictions(inputs, logits), image, size=8, step=2)
     assert answer == 1
-    assert places.shape == image.shape[:2]
-    # 13 x 17 places, each as large on the map as the others, up to a pixel.
-    i, j = np.arange(32) * 13 // 32, np.arange(40) * 17 // 40
+    assert places.shape == (13, 17)
+    i, j = np.arange(13), np.arange(17)
     seen = (np.maximum(8 - 2 * side, 0) for side in (i, j))
     covered_pixels = np.multiply.outer(*seen)
     expected = np.exp((64 - covered_pixels) / 32)
     np.testing.assert_allclose(places, expected / (2 + expected), rtol=1e-4)
-    unhidden = probabilities(keras.Model(inputs, logits), image[None])[0, 1]
+    unhidden = predictions(inputs, logits)(image[None])[0, 1]
     np.testing.assert_allclose(places[i >= 4], unhidden, rtol=1e-5)
