@@ -49,8 +49,7 @@ ARMS = {
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 32, 32, 3) pixels minus their mean -> (B, 10) logits."""
-    first, maps = (config.kernel, 2, "same"), (30, 48, 64, 64, 48)
-    return alexnet(10, seed, first=first, maps=maps)
+    return alexnet(10, seed, first=(config.kernel, 2, "same"), maps=(30, 48, 64, 64, 48))
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:

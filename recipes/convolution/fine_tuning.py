@@ -5,11 +5,10 @@ Bengio & Lipson (NIPS 2014), who print no figures for training sets this small: 
 other classes help, more so if they are trained further.
 
 Differs from the source: SqueezeNet v1.1, and deer and horses of CIFAR-10, enlarged. A logistic
-regression learns from its standardized features, the means of its last maps ("frozen"); then
-its last two modules are trained as well ("fine-tuned"). The new net has three convolutions, on
-images of 32 x 32, shifted and mirrored at random, and three times as many mini-batches, which 500
-images need. Each seed draws its training images. Hyperparameters were chosen on 1,000 training
-images, none on test ones.
+regression learns from its standardized features, the means of its last maps ("frozen"); then its
+last two modules are trained as well ("fine-tuned"). The new net has three convolutions, on images
+of 32 x 32, shifted and mirrored at random, and three times as many mini-batches. Each seed draws
+its training images. Hyperparameters were chosen on training images alone.
 
     make recipe-fine-tuning          five to nine minutes on 2 cores
 """

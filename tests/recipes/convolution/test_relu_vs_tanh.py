@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from common.ingredients.learned import StopAt
 from recipes.convolution import relu_vs_tanh
-from recipes.convolution.relu_vs_tanh import ARMS, Config, build_model
+from recipes.convolution.relu_vs_tanh import ARMS, LAST, Config, build_model, epochs_to
 
 
 def convolved(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -44,6 +43,8 @@ def test_four_convolutions_and_a_dense_layer(arm, unit):
     [
         ("ReLU", 2 / (9 * 32)),
         ("tanh", 2 / (9 * (32 + 64))),
+        ("ReLU, small weights", 0.01**2),
+        ("tanh, small weights", 0.01**2),
     ],
 )
 def test_weights_have_the_variance_of_their_initialization(arm, variance):
@@ -52,13 +53,25 @@ def test_weights_have_the_variance_of_their_initialization(arm, variance):
     assert np.mean(kernel.astype("float64") ** 2) == pytest.approx(variance, rel=0.05)
 
 
-@pytest.mark.parametrize(("arm", "n"), [("ReLU", 20), ("tanh, a fifth", 4)])
+def test_the_epochs_are_read_off_a_straight_line_between_two():
+    assert epochs_to(25, np.array([60.0, 30.0, 20.0])) == pytest.approx(2.5)
+    assert epochs_to(25, np.array([60.0, 25.0])) == pytest.approx(2)
+    assert epochs_to(25, np.array([10.0])) == pytest.approx(65 / 80)  # from guessing, 90 %
+    assert epochs_to(25, np.array([20.0, 40.0, 10.0])) == pytest.approx(65 / 70)  # the first time
+
+
+def test_an_error_that_is_never_reached_takes_forever():
+    assert epochs_to(25, np.array([60.0, 30.0, 25.1])) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("arm", "n"), [("ReLU", 20), ("tanh, a fifth", 4), ("tanh, small weights", 20)]
+)
 def test_what_is_measured_is_the_epochs_and_the_errors(arm, n, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
     split = images, np.arange(30, dtype=np.int32) % 10
 
-    def learned(model, x, y, *, callbacks, **settings):
-        assert [one.error for one in callbacks if isinstance(one, StopAt)] == [25]
+    def learned(model, x, y, **settings):
         assert np.array_equal(x, images[:n])
         assert np.array_equal(y, split[1][:n])
         centered = keras.ops.convert_to_numpy(model.layers[0](x))
@@ -68,8 +81,6 @@ def test_what_is_measured_is_the_epochs_and_the_errors(arm, n, monkeypatch):
     monkeypatch.setattr(relu_vs_tanh, "fit", learned)
     config = Config(n_train=20)
     outcome = relu_vs_tanh.train(config, ARMS[arm], 0, (split, split))
-    assert outcome.metrics == {
-        "epochs to 50 % training error": pytest.approx(2),
-        "epochs to 25 % training error": pytest.approx(3),
-    }
-    assert outcome.curves == {"training error (%)": pytest.approx([75, 50, 25])}
+    epochs = {"epochs to 50 % training error": 2, "epochs to 25 % training error": 3}
+    assert outcome.metrics == pytest.approx({LAST: 25} if "small" in arm else epochs)
+    np.testing.assert_allclose(outcome.curves["training error (%)"], [75, 50, 25])
