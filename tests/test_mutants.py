@@ -163,6 +163,18 @@ MUTANTS = {
         "1e-4 / 5 * (np.abs",
         "tests/ingredients/test_alexnet.py",
     ),
+    "mini-batches drawn with replacement": (
+        "common/ingredients/noise.py",
+        "replace=False",
+        "replace=True",
+        "tests/ingredients/test_noise.py::test_the_formula_is_the_variance_over_all_mini_batches",
+    ),
+    "a gradient divided by n twice": (
+        "common/ingredients/noise.py",
+        "optimize=True) / len(a)",
+        "optimize=True) / len(a) ** 2",
+        "tests/ingredients/test_noise.py::test_costs_and_noise_scales_are_those_of_autodiff",
+    ),
     "resumed training forgets the optimizer": (
         "common/training/resume.py",
         "(*model.variables, *model.optimizer.variables)",
