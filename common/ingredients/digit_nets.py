@@ -9,10 +9,10 @@ def nielsen_net(hidden, seed, **dense):
     """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs; parameters from N(0, 1).
 
     The net of Nielsen, Neural Networks and Deep Learning (2015), with one layer of `hidden` sigmoid
-    units. `dense` is what both of its layers take besides: regularizers, constraints.
+    units. `dense` is what both of its layers take besides: regularizers, constraints, initializers.
     """
     normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
-    dense |= {"kernel_initializer": normal, "bias_initializer": normal}
+    dense = {"kernel_initializer": normal, "bias_initializer": normal} | dense
     return keras.Sequential(
         [
             keras.Input((28, 28)),
