@@ -169,7 +169,7 @@ MUTANTS = {
         "replace=True",
         "tests/ingredients/test_noise.py::test_the_formula_is_the_variance_over_all_mini_batches",
     ),
-    "a gradient divided by n twice": (
+    "a full gradient divided by n twice": (
         "common/ingredients/noise.py",
         "optimize=True) / len(a)",
         "optimize=True) / len(a) ** 2",

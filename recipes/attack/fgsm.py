@@ -6,9 +6,10 @@ section 4: x' = x + epsilon * sign(dJ/dx). MNIST in [0, 1], epsilon .25: softmax
 
 Differs from the source: five epochs on 20,000 images, 2,000 test images; a ReLU and a conv net too.
 Pixels stay in [0, 1]. Confidence is the mean probability of the predicted class where a net errs.
-Softmax regression errs on all images, and is the more confident the longer it is trained. The
-maxout net errs more often and is less confident. The gradient is taken in a form that does not
-round to 0 where a net is sure. The cross-entropy's own does, and fools the maxout net less often.
+Softmax regression errs on all images, and is the more confident the longer it is trained. So is the
+maxout net, which errs more often than printed: the gradient is taken in a form that does not round
+to 0 where a net is sure. The cross-entropy's own does. Along it the net errs on 99 % after these
+epochs, on 75 % after 30 on 60,000 images (--paper): the printed 89.4 lies between.
 
     make recipe-fgsm          about two minutes on 2 cores
 """
@@ -22,7 +23,7 @@ import tensorflow as tf
 from annotated_types import Ge
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
-from common.experiment.findings import Higher, Printed
+from common.experiment.findings import Higher, Lower, Printed
 from common.ingredients.attacks import error, fgsm, noise, pgd, probabilities
 from common.ingredients.digit_nets import digit_net
 from common.training import fit
@@ -99,14 +100,16 @@ def own_gradient(model: keras.Model, x, y, epsilon: float) -> np.ndarray:
 # ---- findings
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
-ROUNDING = "Rounding may contribute: the cross-entropy's own gradient fools fewer"
+ROUNDING = "Rounding: by the cross-entropy's own gradient 99 % here, 75 % at the paper preset"
 LENGTH = "It grows with training: 74 % after one epoch on 50,000 images, 81 after two, 97 after 64"
+MORE, BOTH = "It grows with training: 83 % here, 93 % at the paper preset", ("default", "paper")
 FINDINGS = (
     *(Higher(ATTACKED, arm, than_metric=NOISY, by=30, source=SOURCE) for arm in ARMS),
-    Printed(ATTACKED, "softmax regression", 99.9, source=SOURCE, cause="Not how long it trains"),
-    Printed(CONFIDENCE, "softmax regression", 79.3, source=SOURCE, cause=LENGTH),
-    Printed(ATTACKED, "maxout net", 89.4, source=SOURCE, cause=ROUNDING),
-    Printed(CONFIDENCE, "maxout net", 97.6, source=SOURCE, cause="Five epochs on 20,000 images"),
+    Lower("error by own gradient (%)", "maxout net", than_metric=ATTACKED, preset=BOTH),
+    Printed(ATTACKED, "softmax regression", 99.9, SOURCE, cause="Not its training", preset=BOTH),
+    Printed(CONFIDENCE, "softmax regression", 79.3, SOURCE, cause=LENGTH, preset=BOTH),
+    Printed(ATTACKED, "maxout net", 89.4, SOURCE, cause=ROUNDING, preset=BOTH),
+    Printed(CONFIDENCE, "maxout net", 97.6, SOURCE, cause=MORE, preset=BOTH),
 )
 
 

@@ -105,7 +105,7 @@ def plot(results: Results):
     for panel, what in ((by_image, "images seen"), (by_step, "steps")):
         panel.axhline(results.config["target"], color=figures.GRAY, linestyle=":")
         panel.set(xscale="log", ylim=(0, 2.5))
-        figures.label(panel, "J, seed 0, each at its best learning rate", what, "J")
+        figures.label(panel, "each B at its best learning rate, seed 0", what, "J")
     figures.legend(by_step)
     x, last = np.array(list(sizes.values())), results.arms[-1]
     noise, least = (results.metric(metric, last).mean() for metric in (NOISE, LEAST))
@@ -118,7 +118,8 @@ def plot(results: Results):
         panel.set(xscale="log", yscale="log", xticks=x, xticklabels=x, xlabel="B")
         panel.minorticks_off()
         figures.legend(panel)
-    to_target.set_title(f"to J = {results.config['target']}")
+    to_target.set_title(f"images and steps to J = {results.config['target']}")
+    rates.set_title("learning rates")
     return figure
 
 
