@@ -175,6 +175,12 @@ MUTANTS = {
         "optimize=True) / len(a) ** 2",
         "tests/ingredients/test_noise.py::test_costs_and_noise_scales_are_those_of_autodiff",
     ),
+    "a Hessian without the mean over examples' outputs": (
+        "common/ingredients/curvature.py",
+        "(z - p * z.sum(axis=1, keepdims=True))",
+        "z",
+        "tests/ingredients/test_curvature.py::test_the_curvature_of_softmax_regression_is_that_of_its_whole_hessian",
+    ),
     "resumed training forgets the optimizer": (
         "common/training/resume.py",
         "(*model.variables, *model.optimizer.variables)",

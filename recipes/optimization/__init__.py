@@ -1,7 +1,7 @@
 """Optimization: how gradient descent finds its way, and how far a step may go.
 
 `gradient_descent` compares single examples, mini-batches and the full batch: what each costs in
-steps and in images. `learning_rate` shows one that is too small, a good one, and one that is too large;
+steps and in images. `learning_rate` shows one that is too small, a good one, and one too large;
 `learning_rate_limit` where that begins: beyond 2 / h, h being the largest curvature of the cost.
 `edge_of_stability` measures the curvature while a net learns: it comes to this limit and stays
 there. The chapter follows the lecture of Duisburg-Essen.

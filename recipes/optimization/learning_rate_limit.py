@@ -6,7 +6,8 @@ its example, a linear unit on 100 points whose covariances are .84 and .036, fig
 2.5; it prints a limit of 2 / .84 = 2.38. The curvature along the bias is 1, so the limit is 2.
 
 Differs from the source: points that have these covariances exactly, and two more learning rates.
-Softmax regression on digits has no quadratic cost; it starts near its minimum, found before.
+Softmax regression on digits starts near its minimum, along the axis of largest curvature. There its
+cost is nearly quadratic; far away the curvature is smaller. Single precision ends the approach.
 
     make recipe-learning-rate-limit          a minute on 2 cores
 """
@@ -22,7 +23,7 @@ from keras import layers
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Exact, Higher, Lower, Printed
 from common.ingredients.callbacks import Record
-from common.ingredients.curvature import sharpness
+from common.ingredients.curvature import softmax_curvature
 from common.training import fit
 
 
@@ -32,7 +33,7 @@ class Config:
     penalty: float = 0.01  # of softmax regression: cost + penalty / 2 * sum of w^2 and b^2
     settle: int = 1_000  # steps to the minimum of softmax regression
     steps: Annotated[int, Ge(2)] = 100  # of gradient descent from there
-    away: float = 0.001  # standard deviation of each parameter's distance from the minimum
+    away: float = 0.001  # distance from the minimum at the start of these
 
 
 ARMS = {f"linear, {eta}": {"digits": False, "learning_rate": eta} for eta in (1.5, 1.93, 2.2, 2.5)}
@@ -47,14 +48,13 @@ FACTOR = "distance from the minimum, end over start"
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 784) pixels -> (B, 10) logits, or (B, 2) points -> (B, 1) outputs in double precision."""
-    if arm["digits"]:
-        penalty = keras.regularizers.L2(config.penalty / 2)
-        how = {"kernel_regularizer": penalty, "bias_regularizer": penalty}
-        layer = layers.Dense(10, kernel_initializer="zeros", **how)
-        return keras.Sequential([keras.Input((784,)), layer])
-    normal = keras.initializers.RandomNormal(0, 1, keras.random.SeedGenerator(seed))
-    layer = layers.Dense(1, None, True, normal, normal, dtype="float64")
-    return keras.Sequential([keras.Input((2,), dtype="float64"), layer])
+    n_in, n_out, start, dtype = 784, 10, "zeros", "float32"
+    penalty = keras.regularizers.L2(config.penalty / 2)
+    if not arm["digits"]:
+        n_in, n_out, penalty, dtype = 2, 1, None, "float64"
+        start = keras.initializers.RandomNormal(0, 1, keras.random.SeedGenerator(seed))
+    layer = layers.Dense(n_out, None, True, start, start, penalty, penalty, dtype=dtype)
+    return keras.Sequential([keras.Input((n_in,), dtype=dtype), layer])
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
@@ -77,19 +77,19 @@ def linear(config, arm, seed, _):
 
 
 def digits(config, arm, seed, images):
-    """From near the minimum, which is found first, towards it or away."""
+    """From beside the minimum, along the axis of largest curvature, towards it or away."""
     x, y = (some[: config.n_train] for some in images)
     x, y = x.reshape(len(x), -1) / np.float32(255), np.eye(10, dtype="float32")[y]
     x = x - x.mean(axis=0) if arm["centered"] else x
-    model, loss = build_model(config, arm, seed), keras.losses.CategoricalCrossentropy(True)
-    measure = sharpness(model, loss.call, x, y, 100, seed)
-    descend(model, loss, 1 / (measure() + config.penalty), x, y, config.settle, momentum=0.9)
-    minimum, h = model.get_weights(), measure() + config.penalty
-    rng = np.random.default_rng(seed)
-    model.set_weights([w + rng.normal(0, config.away, w.shape) for w in minimum])
+    model = build_model(config, arm, seed)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    minimum = descend(model, loss, 0.2, x, y, config.settle, momentum=0.9)[-1]
+    h, axis = softmax_curvature(x, model.predict_on_batch(x), config.penalty, seed)
+    both = zip(model.get_weights(), axis, strict=True)
+    model.set_weights([weight + config.away * along for weight, along in both])
     path = descend(model, loss, arm["share"] * 2 / h, x, y, config.steps)
     factors = np.abs(1 - 2 * arm["share"]) ** np.arange(config.steps + 1)
-    return outcome(path - np.concatenate([w.ravel() for w in minimum]), factors, {LIMIT: 2 / h})
+    return outcome(path - minimum, factors, {LIMIT: 2 / h})
 
 
 def outcome(offsets, factors, metrics):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.ingredients.curvature import sharpness
+from common.ingredients.curvature import sharpness, softmax_curvature
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 5)).astype(np.float32)
@@ -56,3 +56,16 @@ def test_a_measurement_goes_on_where_the_last_one_ended():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     once, often = (sharpness(model, squared, x, y, n, seed=0) for n in (20, 1))
     assert [often() for _ in range(20)][-1] == pytest.approx(once(), rel=1e-5)
+
+
+def test_the_curvature_of_softmax_regression_is_that_of_its_whole_hessian():
+    x, logits = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 3))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    ones = np.hstack([x, np.ones((30, 1))])
+    outputs = np.einsum("nk,kl->nkl", p, np.eye(3)) - np.einsum("nk,nl->nkl", p, p)
+    hessian = np.einsum("ni,nj,nkl->ikjl", ones, ones, outputs).reshape(15, 15) / 30
+    values, vectors = np.linalg.eigh(hessian + 0.1 * np.eye(15))
+    h, (kernel, bias) = softmax_curvature(x, logits, 0.1, seed=0)
+    assert h == pytest.approx(values[-1], rel=1e-10)
+    found = np.vstack([kernel, bias]).ravel()
+    assert abs(found @ vectors[:, -1]) == pytest.approx(1, rel=1e-10)

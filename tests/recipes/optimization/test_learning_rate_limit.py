@@ -7,7 +7,7 @@ from recipes.optimization import learning_rate_limit
 from recipes.optimization.learning_rate_limit import ARMS, FACTOR, LIMIT, SAME, Config, two_classes
 
 RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+IMAGES = RNG.integers(0, 100, (60, 28, 28), dtype=np.uint8)
 DATA = 2 * ((IMAGES, RNG.integers(0, 10, 60)),)
 
 
