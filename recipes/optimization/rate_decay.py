@@ -1,0 +1,129 @@
+"""A large learning rate, halved whenever the validation error stalls, learns what it leaps over.
+
+Source: lecture of TU Darmstadt: start with a large learning rate and halve it when the validation
+error stalls; Nielsen, Neural Networks and Deep Learning (2015), chapter 3, has the same rule as an
+exercise, and LeCun et al., Efficient BackProp (1998), the decay as 1 / t. None prints a result.
+
+Differs from the source: it stalls when three epochs have brought no new lowest validation error.
+"Impatient" waits for one epoch, which noise brings about soon. Cosine and 1 / t look at no error. A
+small learning rate gains nothing from halving: it only slows down. Nor do the test images show more
+than this: one that is small from the start errs as rarely as one that was halved.
+
+    make recipe-rate-decay          three minutes on 2 cores
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import keras
+import numpy as np
+from annotated_types import Ge
+from keras import layers
+
+from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
+from common.experiment.findings import Alike, Higher, Lower
+from common.ingredients.callbacks import Record
+from common.training import evaluate, fit
+
+
+@dataclass(frozen=True)
+class Config:
+    n_train: Annotated[int, Examples("train")] = 10_000  # training images, the first ones
+    n_validation: Annotated[int, Examples("validation")] = 5_000  # the last training images
+    large: float = 0.5  # learning rate
+    small: float = 0.02  # learning rate
+    patience: int = 3  # epochs without a new lowest validation error before the halving
+    width: int = 100  # hidden units
+    batch_size: int = 10  # images in a mini-batch
+    epochs: Annotated[int, Ge(2)] = 40  # passes over the training images
+
+
+ARMS = {
+    "large": {"start": "large", "decay": None},
+    "small": {"start": "small", "decay": None},
+    "large, halved": {"start": "large", "decay": "halved"},
+    "small, halved": {"start": "small", "decay": "halved"},
+    "large, impatient": {"start": "large", "decay": "impatient"},
+    "large, cosine": {"start": "large", "decay": "cosine"},
+    "large, 1 / t": {"start": "large", "decay": "1 / t"},
+}
+COST, TEST = "training cost, last epoch", "test error at the end (%)"
+FIRST = "epochs at the first learning rate"
+
+
+def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
+    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits."""
+    he = keras.initializers.HeNormal(keras.random.SeedGenerator(seed))
+    x = inputs = keras.Input((28, 28))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(x))
+    x = layers.Dense(config.width, "relu", kernel_initializer=he)(x)
+    return keras.Model(inputs, layers.Dense(10, kernel_initializer=he)(x))
+
+
+def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
+    (x, y), (x_test, y_test) = data
+    held_out = x[-config.n_validation :], y[-config.n_validation :]
+    x, y = x[: config.n_train], y[: config.n_train]
+    start, steps = getattr(config, arm["start"]), -(-len(x) // config.batch_size)  # in an epoch
+    schedules = {
+        "cosine": keras.optimizers.schedules.CosineDecay(start, steps * config.epochs),
+        "1 / t": keras.optimizers.schedules.InverseTimeDecay(start, steps, decay_rate=1.0),
+    }
+    model = build_model(config, arm, seed)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    sgd = keras.optimizers.SGD(schedules.get(arm["decay"], start))
+    model.compile(sgd, loss, metrics=["accuracy"])
+    callbacks = [rate := Record(lambda: float(model.optimizer.learning_rate))]
+    if arm["decay"] in ("halved", "impatient"):
+        wait = 1 if arm["decay"] == "impatient" else config.patience
+        stalls = {"monitor": "val_accuracy", "mode": "max", "patience": wait, "min_delta": 0}
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.5, **stalls))
+    how = {"batch_size": config.batch_size, "epochs": config.epochs, "callbacks": callbacks}
+    history = fit(model, x, y, validation_data=held_out, **how).history
+    metrics = {COST: history["loss"][-1], "learning rate, last epoch": rate.values[-1]}
+    metrics[TEST] = 100 * (1 - evaluate(model, x_test, y_test)["accuracy"])
+    metrics[FIRST] = np.sum(np.equal(rate.values, rate.values[0]))
+    error = 100 * (1 - np.array(history["val_accuracy"]))
+    curves = {"validation error (%)": error, "training cost": history["loss"]}
+    return Outcome(metrics, curves | {"learning rate": rate.values})
+
+
+# ---- findings
+LARGE, SMALL, HALVED, SLOWED, IMPATIENT, COSINE, INVERSE = ARMS
+FINDINGS = (
+    Lower(TEST, HALVED, than=LARGE),
+    Lower(COST, HALVED, than=LARGE, ratio=True, by=4),
+    Lower(COST, HALVED, than=SMALL, ratio=True),
+    Alike(TEST, HALVED, to=SMALL, within=0.5),
+    Higher(COST, SLOWED, than=SMALL, ratio=True),
+    Lower(FIRST, IMPATIENT, than=HALVED),
+    Higher(COST, IMPATIENT, than=HALVED, ratio=True),
+    Lower(COST, COSINE, than=HALVED, ratio=True),
+    Lower(COST, HALVED, than=INVERSE, ratio=True),
+)
+
+
+def plot(results: Results):
+    """Validation error, training cost and learning rate by epoch."""
+    figure, axes = figures.panels(results.titled("Learning rates that decay"), 2, 2)
+    error, decaying = "validation error (%)", [HALVED, SLOWED, IMPATIENT, COSINE, INVERSE]
+    shown = ((error, [LARGE, SMALL, HALVED]), (error, decaying))
+    shown += (("training cost", results.arms), ("learning rate", results.arms))
+    for panel, (series, arms) in zip(axes.ravel(), shown, strict=True):
+        for arm, color in zip(results.arms, figures.COLORS, strict=True):
+            if arm in arms:
+                figures.curve(panel, results.curves(series, arm)[:1], arm, color)
+        figures.label(panel, "", "epoch", f"{series}, seed 0")
+        panel.set_yscale("linear" if series == error else "log")
+        panel.set_ylim(*((3, 13) if series == error else (None, None)))
+    figures.legend(axes[0, 0])
+    figures.legend(axes[0, 1])
+    return figure
+
+
+SMOKE = {"n_train": 200, "n_validation": 100, "epochs": 3}
+ON = {"mnist5k": {"n_train": 2_500, "n_validation": 1_000}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=3)
+
+if __name__ == "__main__":
+    main(RECIPE)
