@@ -105,7 +105,7 @@ MNIST = {"dataset": ("mnist", "mnist5k")}
 FINDINGS = (
     *(
         Higher(EARLY, f"He {n}", than=f"Xavier {n}", by=by, source=SOURCE, **MNIST)
-        for n, by in ((30, 40), (22, 40), (40, 20))
+        for n, by in ((30, 40), (22, 10), (40, 0))
     ),
     Higher(STALLED, "Xavier 30", than="He 30", source=SOURCE, **MNIST),
     Alike(STALLED, "Xavier 40", to=100.0, within=1.0, source=SOURCE, **MNIST),

@@ -94,11 +94,11 @@ FINDINGS = (
     Lower(TEST, HALVED, than=LARGE, dataset="mnist"),
     Lower(COST, HALVED, than=LARGE, ratio=True, by=3, dataset="mnist"),
     Lower(COST, HALVED, than=SMALL, ratio=True),
-    Alike(TEST, HALVED, to=SMALL, within=0.5),
+    Alike(TEST, HALVED, to=SMALL, within=0.5, dataset="mnist"),
     Higher(COST, SLOWED, than=SMALL, ratio=True),
     Lower(FIRST, IMPATIENT, than=HALVED),
     Higher(COST, IMPATIENT, than=HALVED, ratio=True),
-    Lower(COST, COSINE, than=HALVED, ratio=True),
+    Lower(COST, COSINE, than=HALVED, ratio=True, dataset="mnist"),
 )
 
 
