@@ -181,6 +181,24 @@ MUTANTS = {
         "z",
         "tests/ingredients/test_curvature.py::test_the_curvature_of_softmax_regression_is_that_of_its_whole_hessian",
     ),
+    "momentum with the wrong sign": (
+        "common/ingredients/optimizers.py",
+        "v = mu * v - rate * g",
+        "v = -mu * v - rate * g",
+        "tests/ingredients/test_optimizers.py::test_a_hundred_steps_on_a_net_are_kerass",
+    ),
+    "Adam without bias correction": (
+        "common/ingredients/optimizers.py",
+        "corrected=True):",
+        "corrected=False):",
+        "tests/ingredients/test_optimizers.py::test_a_hundred_steps_on_a_net_are_kerass",
+    ),
+    "one learning rate for all nets": (
+        "common/ingredients/learning_rates.py",
+        "ops.array(self.rates)",
+        "ops.array(self.rates[:1] * len(self.rates))",
+        "tests/ingredients/test_learning_rates.py::test_each_net_moves_as_if_it_were_trained_alone",
+    ),
     "resumed training forgets the optimizer": (
         "common/training/resume.py",
         "(*model.variables, *model.optimizer.variables)",

@@ -4,6 +4,7 @@
 steps and in images. `learning_rate` shows one that is too small, a good one, and one too large;
 `learning_rate_limit` where that begins: beyond 2 / h, h being the largest curvature of the cost.
 `edge_of_stability` measures the curvature while a net learns: it comes to this limit and stays
-there. `rate_decay` halves the learning rate when the validation error stalls. The chapter follows
-the lectures of Duisburg-Essen and TU Darmstadt.
+there. `rate_decay` halves the learning rate when the validation error stalls. `optimizers` compares
+plain steps, momentum, Nesterov's, AdaGrad, RMSProp and Adam. The chapter follows the lectures of
+Duisburg-Essen and TU Darmstadt.
 """

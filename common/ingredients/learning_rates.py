@@ -1,0 +1,70 @@
+"""One training for many learning rates: R nets that start alike, each with its own.
+
+Every kernel of such a model is (R, in, out), biases included as weights from a constant input, and
+its logits are (B, R, C). The nets share nothing, so that one that diverges leaves the others alone.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of an optimizer under which net r moves by `rates`[r], (R,).
+
+    It serves any optimizer that treats each parameter alone, as all do that Keras has but Muon,
+    Lamb and Adafactor.
+    """
+
+    def __init__(self, rates):
+        super().__init__()
+        self.rates = [float(rate) for rate in rates]
+
+    def __call__(self, step):
+        """(R, 1, 1), at every step."""
+        return ops.reshape(ops.array(self.rates), (-1, 1, 1))
+
+    def get_config(self):
+        """What Keras saves."""
+        return {"rates": self.rates}
+
+
+def relu_nets(copies, hidden, seed):
+    """(B, 28, 28) pixels in 0..255 -> (B, copies, 10) logits of ReLU nets with He's weights.
+
+    `hidden` are the numbers of units of the layers between, none for softmax regression.
+    """
+    he = alike(keras.initializers.HeNormal(keras.random.SeedGenerator(seed)))
+    x = inputs = keras.Input((28, 28))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(x))
+    x = ops.repeat(x[:, None], copies, axis=1)
+    for units, activation in [*((units, "relu") for units in hidden), (10, None)]:
+        x = ops.pad(x, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)  # the input of the bias
+        how = {"activation": activation, "kernel_initializer": he}
+        x = keras.layers.EinsumDense("bri,rio->bro", (copies, units), **how)(x)
+    return keras.Model(inputs, x)
+
+
+def alike(initializer):
+    """An initializer of kernels (R, in, out): R copies of one kernel, with 0 for the last input."""
+
+    def initialize(shape, dtype=None):
+        one = ops.pad(initializer((shape[1] - 1, shape[2]), dtype), ((0, 1), (0, 0)))
+        return ops.tile(one[None], (shape[0], 1, 1))
+
+    return initialize
+
+
+def total_cost(targets, logits):
+    """(B,) classes, (B, R, C) logits -> (B,): the nets' cross-entropies, added."""
+    hot = ops.one_hot(ops.cast(ops.reshape(targets, (-1, 1)), "int32"), logits.shape[2])
+    return -ops.sum(hot * ops.log_softmax(logits), axis=(1, 2))
+
+
+@np.errstate(all="ignore")  # a net may have diverged
+def evaluate_each(model, x, y):
+    """Mean cross-entropy and error (%) of each net, (R,) each; NaN and about 90 if it diverged."""
+    logits = model.predict(x, batch_size=1000, verbose=0)
+    logits = logits - logits.max(axis=2, keepdims=True)
+    cost = np.log(np.exp(logits).sum(axis=2)) - logits[np.arange(len(y)), :, y]
+    return cost.mean(axis=0), 100 * np.mean(logits.argmax(axis=2) != y[:, None], axis=0)
