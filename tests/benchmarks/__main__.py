@@ -9,7 +9,16 @@ from pathlib import Path
 import torch
 
 from common import system
-from tests.benchmarks import adversarial, alexnet, augmentation, contest, costs, kernels, replicas
+from tests.benchmarks import (
+    adversarial,
+    alexnet,
+    augmentation,
+    contest,
+    costs,
+    gradients,
+    kernels,
+    replicas,
+)
 from tests.benchmarks.timing import ROUNDS
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +34,7 @@ parts = [
     f"Made by `make bench` on one core; {ROUNDS} rounds, ratios within each.\n",
     f"{system.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
 ]
-for benchmark in (contest, kernels, costs, augmentation, alexnet, adversarial, replicas):
+for benchmark in (contest, kernels, costs, gradients, augmentation, alexnet, adversarial, replicas):
     parts.append(benchmark.measure())
     print(parts[-1], flush=True)
 system.write_whole(PAGES[arguments], "\n".join(parts).encode())
