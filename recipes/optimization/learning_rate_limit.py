@@ -120,10 +120,10 @@ LINEAR, DIGITS = list(ARMS)[:4], list(ARMS)[4:]
 TO, FRO = (*LINEAR[:2], *DIGITS[::2]), (*LINEAR[2:], *DIGITS[1::2])
 SOURCE = "LeCun et al. 1998"
 FINDINGS = (
+    *(Higher(FACTOR, arm, than=1, ratio=True, source=SOURCE) for arm in FRO),
+    *(Lower(FACTOR, arm, than=1, ratio=True, source=SOURCE) for arm in TO),
     Exact(LIMIT, LINEAR[0], 2, within=1e-9),
     *(Exact(SAME, arm, 0, within=1e-9, source=SOURCE) for arm in LINEAR),
-    *(Lower(FACTOR, arm, than=1, ratio=True, source=SOURCE) for arm in TO),
-    *(Higher(FACTOR, arm, than=1, ratio=True, source=SOURCE) for arm in FRO),
     Higher(LIMIT, DIGITS[2], than=DIGITS[0], ratio=True, by=2, source=SOURCE),
     Printed(LIMIT, LINEAR[0], 2.38, SOURCE, cause="the curvature along the bias, 1, is left out"),
 )

@@ -1,4 +1,4 @@
-"""A large learning rate, halved whenever the validation error stalls, learns what it leaps over.
+"""A large learning rate, halved when the validation error stalls, ends lower than one that stays.
 
 Source: lecture of TU Darmstadt: start with a large learning rate and halve it when the validation
 error stalls; Nielsen, Neural Networks and Deep Learning (2015), chapter 3, has the same rule as an
