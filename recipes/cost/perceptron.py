@@ -1,11 +1,9 @@
 """One layer, Y = f(X^T W + B), walks down its error J(theta); Keras's steps are those by hand.
 
-Source: lecture of Duisburg-Essen: three inputs, two outputs; J(theta) is the mean of a loss L, the
-squared error or binary cross-entropy; theta = (W, B) starts at N(0, sigma^2) and moves by
-theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta = dJ/dY dY/dZ dZ/dtheta.
-
-Differs from the source: it has no data. Here the inputs tell how much ink three quarters of a digit
-hold, the outputs "six" and "nine"; f is the sigmoid, and J the mean over outputs too, as in Keras.
+Source: lecture of Duisburg-Essen: J(theta) is the mean of a loss L, theta = (W, B) starts at
+N(0, sigma^2) and moves by theta <- theta - eta dJ/dtheta, with dJ/dtheta = dJ/dY dY/dZ dZ/dtheta.
+Differs from the source: it has no data. Here the three inputs tell how much ink three quarters of a
+digit hold, the two outputs "six" and "nine"; f is the sigmoid, J the mean over outputs too.
 
     make recipe-perceptron          half a minute on 2 cores
 """
@@ -31,12 +29,9 @@ class Config:
 SAME = ("Y, Keras", "dJ/dtheta, differences", "dJ/dtheta, autodiff", "theta after training, Keras")
 AXIS = np.linspace(-9, 9, 61)  # a weight on the surface of J
 ARMS = {"squared error": {"L": "MeanSquaredError"}, "cross-entropy": {"L": "BinaryCrossentropy"}}
-L = {  # of an output y and its target t, and dL/dY
+L = {  # of an output y and its target t, 0 or 1; and dL/dY
     "MeanSquaredError": lambda y, t: ((t - y) ** 2, 2 * (y - t)),
-    "BinaryCrossentropy": lambda y, t: (
-        -t * np.log(y) - (1 - t) * np.log(1 - y),
-        (y - t) / (y * (1 - y)),
-    ),
+    "BinaryCrossentropy": lambda y, t: (-np.log(np.where(t, y, 1 - y)), (y - t) / (y * (1 - y))),
 }
 
 
@@ -59,12 +54,11 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     model.compile(keras.optimizers.SGD(eta), getattr(keras.losses, arm["L"])(dtype="float64"))
     fit(model, x, t, batch_size=len(x), epochs=config.steps, callbacks=[record])
     start, end, h = path[0], path[-1], 1e-5 * np.eye(8).reshape(4, 2, 4, 2)  # one parameter each
-    by_hand, keras_end = perceptron(start, *task), record.values[-1]
-    differences = perceptron(start + h, *task)[1] - perceptron(start - h, *task)[1]
-    autodiff = (start - record.values[0]) / eta  # Keras's first step
-    same = (y, by_hand[0]), (differences / 2e-5, by_hand[2]), (autodiff, by_hand[2])
-    same = zip(SAME, (*same, (keras_end, end)), strict=True)
-    metrics = {f"{what} - by hand": np.abs(a - b).max() for what, (a, b) in same}
+    y_by_hand, _, gradient = perceptron(start, *task)
+    differences = (perceptron(start + h, *task)[1] - perceptron(start - h, *task)[1]) / 2e-5
+    first, last = record.values[0], record.values[-1]
+    pairs = (y, y_by_hand), (differences, gradient), ((start - first) / eta, gradient), (last, end)
+    metrics = {f"{a} - by hand": np.abs(b - c).max() for a, (b, c) in zip(SAME, pairs, strict=True)}
     metrics |= {"J before": errors[0], "J after": errors[-1]}
     surface = np.tile(end, (len(AXIS), len(AXIS), 1, 1))  # two weights into "nine" vary
     surface[..., 1, 1], surface[..., 2, 1] = np.meshgrid(AXIS, AXIS)
@@ -105,7 +99,6 @@ def plot(results: Results):
         surface = panel.contourf(AXIS, AXIS, results.picture("J", arm), 40, cmap="viridis")
         figure.colorbar(surface, ax=panel, location="bottom", label="J")
         panel.plot(*path.T, "o-", color="white", markersize=5, markevery=5)
-        panel.plot(*path[-1], "*", color=figures.COLORS[1], markersize=25)
         figures.label(panel, arm, "weight: upper right to nine", "weight: lower left to nine")
     return figure
 

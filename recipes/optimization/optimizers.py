@@ -5,8 +5,9 @@ and Nesterov's momentum learn faster than AdaGrad, on softmax regression and on 
 on a quadratic cost whose curvatures have the ratio kappa are Polyak's and Nesterov's.
 
 Differs from the source: 5,000 images, 15 epochs, layers of 64, no dropout, no decay. Each has the
-learning rate of the lowest final cost among thirteen, half a decade apart. The ravine, of kappa
-100, is crossed by the formulas written out, which equal Keras's.
+best of thirteen learning rates, half a decade apart. On the ReLU net Nesterov's momentum is faster
+than Adam; Adam works at more learning rates than plain steps there, not on softmax regression. The
+ravine, of kappa 100, is crossed by the formulas written out, which equal Keras's.
 
     make recipe-optimizers          three minutes on 2 cores
 """
@@ -19,7 +20,7 @@ import numpy as np
 from annotated_types import Ge
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
-from common.experiment.findings import Exact, Lower
+from common.experiment.findings import Exact, Higher, Lower
 from common.ingredients.callbacks import Record
 from common.ingredients.learning_rates import LearningRates, evaluate_each, relu_nets, total_cost
 from common.ingredients.optimizers import adagrad, adam, ravine, rmsprop, sgd
@@ -30,7 +31,7 @@ from common.training import fit
 class Config:
     n_train: Annotated[int, Examples("train")] = 5_000  # training images, the first ones
     width: int = 64  # hidden units in each of two layers
-    batch_size: int = 128  # images in a mini-batch
+    batch_size: int = 125  # images in a mini-batch; a small last one would add noise
     epochs: Annotated[int, Ge(1)] = 15  # passes over the training images
 
 
@@ -46,7 +47,7 @@ OPTIMIZERS = {  # Keras's, its arguments, by hand, and the rates by theory on th
 }
 NETS = {"softmax": 0, "ReLU": 2}  # hidden layers
 ARMS = {f"{one}, {net}": {"optimizer": one, "net": net} for net in NETS for one in OPTIMIZERS}
-COST, BEST = "training cost, last epoch", "best learning rate"
+COST, BEST = "training cost, geometric mean of all epochs", "best learning rate"
 RANGE = "decades of learning rates within a point of the lowest test error"
 RAVINE, CONTRACTION = "steps to 1e-6 on the ravine", "contraction per step on the ravine"
 
@@ -66,8 +67,9 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     sizes = {"batch_size": config.batch_size, "epochs": config.epochs}
     fit(model, x, y, callbacks=[record], **sizes)
     cost, error = np.array(record.values), evaluate_each(model, *test)[1]  # (epochs, R), (R,)
-    best = np.nanargmin(cost[-1])
-    metrics = {COST: cost[-1][best], "test error (%)": error[best], BEST: RATES[best]}
+    height = np.exp(np.log(cost).mean(axis=0))  # of a curve on a logarithmic axis
+    best = np.nanargmin(height)
+    metrics = {COST: height[best], "test error (%)": error[best], BEST: RATES[best]}
     metrics[RANGE] = np.sum(error <= error.min() + 1) / 2
     paths = [ravine(by_hand(*rate)) for rate in rates]
     path = min(paths, key=lambda path: np.linalg.norm(path[200]))
@@ -82,7 +84,6 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-SOFTMAX, RELU = ([arm for arm in ARMS if arm.endswith(net)] for net in NETS)
 SOURCE, POLYAK = "Kingma & Ba 2015", "Polyak 1964"
 FINDINGS = (
     *(
@@ -96,29 +97,31 @@ FINDINGS = (
         for net in NETS
     ),
     *(Lower(COST, f"Adam, {net}", than=f"plain, {net}", ratio=True) for net in NETS),
+    Lower(COST, "Nesterov, ReLU", than="Adam, ReLU", ratio=True),
+    Higher(RANGE, "Adam, ReLU", than="plain, ReLU"),
 )
 
 
 def plot(results: Results):
     """Cost, the ravine, errors by learning rate, and AdaGrad's learning rates by pixel."""
     figure, axes = figures.panels(results.titled("Six optimizers"), 2, 3)
-    for (top, bottom), arms, net in zip(axes.T, (SOFTMAX, RELU), NETS, strict=False):
-        names = {arm: ARMS[arm]["optimizer"] for arm in arms}
+    for (top, bottom), net in zip(axes.T, NETS, strict=False):
+        names = {arm: how["optimizer"] for arm, how in ARMS.items() if how["net"] == net}
         figures.curves(top, results, "cost", names, title=f"{net}: each at its best")
         figures.curves(bottom, results, "test error (%)", names, x=RATES, xlabel="learning rate")
         top.set_yscale("log")
         bottom.set_xscale("log")
-    figures.legend(axes[0, 0])
+    figures.legend(axes[1, 0])
     valley, pixels = axes[:, 2]
     x, y = np.meshgrid(np.linspace(-2, 4, 80), np.linspace(-2, 2.5, 80))
     along, across = x * np.cos(np.pi / 6) + y / 2, y * np.cos(np.pi / 6) - x / 2
     cost = np.log(along**2 / 100 + across**2 + 1e-4)
     valley.contour(x, y, cost, 12, colors="lightgray", linestyles="solid")
-    for arm, color in zip(SOFTMAX, figures.COLORS, strict=False):
+    for arm, color in zip(names, figures.COLORS, strict=False):
         valley.plot(*results.picture("path", arm).T, ".-", color=color, linewidth=1.5)
     valley.set_title("a ravine (100 steps)")
-    figures.show(pixels, results.picture("steps", "AdaGrad, softmax")[None], 1, vmax=None)
-    pixels.set_title("AdaGrad: steps by pixel (white: largest)")
+    steps, title = results.picture("steps", "AdaGrad, softmax"), "AdaGrad's steps (white: largest)"
+    figures.show(pixels, steps[None], 1, title, vmax=None)
     return figure
 
 
