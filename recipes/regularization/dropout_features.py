@@ -101,13 +101,14 @@ def kurtosis(kernel: np.ndarray) -> float:
 KURTOSIS, ACTIVATION = "kurtosis of a unit's weights", "mean activation"
 CORRELATION = "mean |correlation| of two units' responses"
 SOURCE = "Srivastava et al. 2014, section 7"
-UNKNOWN = "The paper names neither optimizer, cost nor epochs; Adam on the cross-entropy gives 4.5"
+UNKNOWN = "The paper names neither optimizer, cost nor epochs; 4.5 with Adam, 4.6 after 100 epochs"
+BOTH = ("default", "paper")  # means 2.0 and .7
 FINDINGS = (
     Higher(KURTOSIS, "dropout", than="plain", ratio=True, by=2, source=SOURCE),
     Lower(CORRELATION, "dropout", than="plain", ratio=True, by=1.5, source=SOURCE),
     Lower("active units (%)", "dropout", than="plain", by=15, source=SOURCE),
     Lower(ACTIVATION, "dropout", than="plain", ratio=True, by=2, source=SOURCE),
-    Printed(ACTIVATION, "plain", 2.9, SOURCE, over="dropout", cause=UNKNOWN),  # 2.0 over .7
+    Printed(ACTIVATION, "plain", 2.9, SOURCE, over="dropout", cause=UNKNOWN, preset=BOTH),
 )
 
 
