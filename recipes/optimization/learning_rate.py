@@ -4,8 +4,7 @@ Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "How to ch
 network's hyper-parameters?": the cost of the training images, with its L2 penalty, after each epoch
 at learning rates .025, .25 and 2.5, from the book's `multiple_eta.json`.
 
-Differs from the source: three seeds, which share their initial weights over the learning rates; the
-book's runs, one each, do not.
+Differs from the source: three seeds, not one, and learning rates share their initial weights.
 
     make recipe-learning-rate          three minutes on 2 cores
 """

@@ -7,7 +7,7 @@ exercise, and LeCun et al., Efficient BackProp (1998), the decay as 1 / t. None 
 Differs from the source: it stalls when three epochs have brought no new lowest validation error.
 "Impatient" waits for one epoch, which noise brings about soon. Cosine and 1 / t look at no error. A
 small learning rate gains nothing from halving, and errs as rarely on test images as a halved one.
-On 5,000 images or fewer even the large one comes to rest on some seeds: it learns all by heart.
+On the fewer images of mnist5k even the large one comes to rest: it learns them all by heart.
 
     make recipe-rate-decay          three minutes on 2 cores
 """
