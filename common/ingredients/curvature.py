@@ -5,7 +5,9 @@ import tensorflow as tf
 
 
 def sharpness(model, loss, x, y, iterations, seed):
-    """-> a compiled function () -> the largest eigenvalue of the Hessian of the mean loss.
+    """-> a compiled function () -> the Hessian's largest eigenvalue, and its vector of length 1.
+
+    The Hessian is that of the mean loss, and the vector has the form of `model.trainable_weights`.
 
     Of largest magnitude, that is; while a net learns it is positive. Power iterations start from a
     random vector, and at the next call from where the last one ended: after few changes of the
@@ -42,28 +44,8 @@ def sharpness(model, loss, x, y, iterations, seed):
             one.assign(value)
         return sum(tf.reduce_sum(a * b) for a, b in zip(v, product, strict=True))
 
-    return lambda: float(largest())
+    def measure():
+        value, norm = float(largest()), tf.linalg.global_norm(vector)
+        return value, [(one / norm).numpy() for one in vector]
 
-
-def softmax_curvature(x, logits, penalty, seed):
-    """-> the largest eigenvalue of softmax regression's Hessian, and its vector of length 1.
-
-    The cost is the mean cross-entropy, and penalty / 2 times the sum of the squared parameters. The
-    eigenvector has the parameters' form: kernel (in, C) and bias (C,).
-
-    Args:
-        x: inputs (n, in).
-        logits: the outputs (n, C) for these.
-        penalty: weight of the parameters' squares.
-        seed: of the vector from which the power method starts.
-    """
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p, x = p / p.sum(axis=1, keepdims=True), np.hstack([x, np.ones((len(x), 1))])
-    v = np.random.default_rng(seed).normal(size=(x.shape[1], p.shape[1]))
-    for _ in range(200):
-        v = v / np.linalg.norm(v)
-        z = p * (x @ v)
-        product = x.T @ (z - p * z.sum(axis=1, keepdims=True)) / len(x) + penalty * v
-        h, v = np.sum(v * product), product
-    v = v / np.linalg.norm(v)
-    return h, (v[:-1], v[-1])
+    return measure

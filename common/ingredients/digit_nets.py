@@ -1,7 +1,6 @@
 """Small nets for digits, from softmax regression to convolutions, that several recipes share."""
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 
@@ -46,23 +45,3 @@ def digit_net(kind, seed):
             x = ops.max(ops.reshape(x, (-1, 240, 5)), axis=-1)
     glorot = keras.initializers.GlorotUniform(seed=generator)
     return keras.Model(inputs, layers.Dense(10, kernel_initializer=glorot)(x))
-
-
-def nets_alike(copies, hidden, seed):
-    """(B, 28, 28) pixels in 0..255 -> (B, copies, 10) logits of nets that start alike, to compare.
-
-    Each sees the means of 2 x 2 pixels and has one layer of `hidden` tanh units.
-    """
-    glorot = keras.initializers.GlorotUniform(keras.random.SeedGenerator(seed))
-
-    def alike(shape, dtype):  # (in, copies x hidden), then (copies, hidden, 10)
-        one = (shape[0], hidden) if len(shape) == 2 else (1, *shape[1:])
-        return ops.tile(glorot(one, dtype), np.array(shape) // one)
-
-    x = inputs = keras.Input((28, 28))
-    x = layers.AveragePooling2D(2)(layers.Reshape((28, 28, 1))(layers.Rescaling(1 / 255)(x)))
-    x = layers.Flatten(name="inputs")(x)
-    x = layers.Dense(copies * hidden, "tanh", kernel_initializer=alike)(x)
-    x = layers.Reshape((copies, hidden), name="hidden")(x)
-    last = {"bias_axes": "rc", "kernel_initializer": alike, "name": "logits"}
-    return keras.Model(inputs, layers.EinsumDense("brh,rhc->brc", (copies, 10), **last)(x))

@@ -29,18 +29,23 @@ class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
         return {"rates": self.rates}
 
 
-def relu_nets(copies, hidden, seed):
-    """(B, 28, 28) pixels in 0..255 -> (B, copies, 10) logits of ReLU nets with He's weights.
+def nets_alike(copies, hidden, activation, initializer, pool=1):
+    """(B, 28, 28) pixels in 0..255 -> (B, copies, 10) logits of nets that start alike.
 
-    `hidden` are the numbers of units of the layers between, none for softmax regression.
+    Args:
+        copies: R, how many nets.
+        hidden: numbers of units of the layers between, none for softmax regression.
+        activation: of these.
+        initializer: of all kernels (in, out).
+        pool: side of the squares of pixels whose means the nets see.
     """
-    he = alike(keras.initializers.HeNormal(keras.random.SeedGenerator(seed)))
     x = inputs = keras.Input((28, 28))
-    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(x))
+    x = keras.layers.Reshape((28, 28, 1))(keras.layers.Rescaling(1 / 255)(x))
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(pool)(x))
     x = ops.repeat(x[:, None], copies, axis=1)
-    for units, activation in [*((units, "relu") for units in hidden), (10, None)]:
+    for units, function in [*((units, activation) for units in hidden), (10, None)]:
         x = ops.pad(x, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)  # the input of the bias
-        how = {"activation": activation, "kernel_initializer": he}
+        how = {"activation": function, "kernel_initializer": alike(initializer)}
         x = keras.layers.EinsumDense("bri,rio->bro", (copies, units), **how)(x)
     return keras.Model(inputs, x)
 
@@ -64,7 +69,8 @@ def total_cost(targets, logits):
 @np.errstate(all="ignore")  # a net may have diverged
 def evaluate_each(model, x, y):
     """Mean cross-entropy and error (%) of each net, (R,) each; NaN and about 90 if it diverged."""
-    logits = model.predict(x, batch_size=1000, verbose=0)
+    parts = [model.predict_on_batch(x[i : i + 1024]) for i in range(0, len(x), 1024)]
+    logits = np.concatenate(parts)
     logits = logits - logits.max(axis=2, keepdims=True)
     cost = np.log(np.exp(logits).sum(axis=2)) - logits[np.arange(len(y)), :, y]
     return cost.mean(axis=0), 100 * np.mean(logits.argmax(axis=2) != y[:, None], axis=0)

@@ -57,8 +57,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     model = build_model(config, arm, seed)
     model.compile(keras.optimizers.SGD(arm["learning_rate"]), half_squared_error)
     measure = sharpness(model, half_squared_error, x, y, config.iterations, seed)
-    start = [measure() for _ in range(10)][-1]  # until the vector is an eigenvector
-    record = Record(measure, config.every)
+    start = [measure()[0] for _ in range(10)][-1]  # until the vector is an eigenvector
+    record = Record(lambda: measure()[0], config.every)
     how = {"batch_size": len(x), "epochs": config.steps, "callbacks": [record]}
     cost = np.array(fit(model, x, y, **how).history["loss"])
     measured = [start, *record.values]

@@ -8,7 +8,7 @@ S (1 + C / B) steps; the critical size C is said to be near the noise scale tr(S
 Differs from the source: 1,024 images, averaged to 14 x 14 pixels, and 30 tanh units. Its net with
 convolutions has C = 20 .. 200 on MNIST, and a noise scale of 50 .. 900 that rises as it learns.
 
-    make recipe-gradient-descent          two to three minutes on 2 cores
+    make recipe-gradient-descent          one to three minutes on 2 cores
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,7 @@ from annotated_types import Ge
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Alike, Exact, Higher, Lower
 from common.ingredients.callbacks import Record
-from common.ingredients.digit_nets import nets_alike
-from common.ingredients.losses import at_learning_rates
+from common.ingredients.learning_rates import LearningRates, evaluate_each, nets_alike, total_cost
 from common.ingredients.noise import backpropagated, batch_variance, noise_scale
 from common.training import fit
 
@@ -37,7 +36,7 @@ class Config:
     draws: Annotated[int, Ge(2)] = 4_000  # mini-batches in a measurement of the variance
 
 
-RATES = np.float32(2.0) ** np.arange(-6, 4)  # learning rates; each moves its own copy of the net
+RATES = 2.0 ** np.arange(-6, 4)  # learning rates; each moves its own copy of the net
 STEPS, IMAGES = "steps to the target", "images to the target"
 BEST, LARGEST = "best learning rate", "largest learning rate to reach the target"
 RISES = f"J rises at learning rate {RATES[2]} (% of measurements)"
@@ -49,7 +48,8 @@ ARMS = {f"B = {size}": {"batch": size} for size in SIZES} | {"full batch": {"bat
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, 10, 10) logits of ten nets that start alike."""
-    return nets_alike(len(RATES), config.width, seed)
+    glorot = keras.initializers.GlorotUniform(keras.random.SeedGenerator(seed))
+    return nets_alike(len(RATES), [config.width], "tanh", glorot, pool=2)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
@@ -57,22 +57,21 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     n, batch = len(x), arm["batch"] or len(x)
     steps, every = max(config.steps, config.passes * n // batch), max(1, 16 // batch)
     model = build_model(config, arm, seed)
-    model.compile(keras.optimizers.SGD(1.0), at_learning_rates(RATES))
-    names = "inputs", "hidden", "logits"
-    inside = keras.Model(model.input, [model.get_layer(name).output for name in names])
-    start, record = backpropagated(inside, x, y), Record(lambda: backpropagated(inside, x, y)[0])
+    model.compile(keras.optimizers.SGD(LearningRates(RATES)), total_cost)
+    record = Record(lambda: evaluate_each(model, x, y)[0])
+    start, layers = record.measure(), backpropagated(model, x, y)
     how = {"batch_size": batch, "epochs": steps // every, "steps_per_epoch": every}
     fit(model, x, y, callbacks=[record], **how)
-    cost = np.array([start[0], *record.values]).T  # (R, measurements)
+    cost = np.array([start, *record.values]).T  # (R, measurements)
     trained = (cost <= config.target).any(axis=1)
     took = np.where(trained, (cost <= config.target).argmax(axis=1), np.inf) * every
-    best, count, noise = took.argmin(), took.min(), noise_scale(start[1])[0]
+    best, count, noise = took.argmin(), took.min(), noise_scale(layers)[0]
     metrics = {STEPS: count, IMAGES: count * batch, LEAST: count / (1 + noise / batch)}
     metrics |= {BEST: RATES[best], LARGEST: RATES[trained].max(initial=0), NOISE: noise}
     metrics[RISES] = 100 * np.mean(np.diff(cost[2]) > 0)
-    for name, (_, nets) in zip(VARIANCES, (start, backpropagated(inside, x, y)), strict=True):
+    for name, seen in zip(VARIANCES, (layers, backpropagated(model, x, y)), strict=True):
         if batch < n:  # a full batch does not vary
-            measured, formula = batch_variance(nets, best, batch, config.draws, seed)
+            measured, formula = batch_variance(seen, best, batch, config.draws, seed)
             metrics[name] = measured / formula
     return Outcome(metrics, {"J": cost[best]})
 

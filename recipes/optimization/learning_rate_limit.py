@@ -23,7 +23,7 @@ from keras import layers
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Exact, Higher, Lower, Printed
 from common.ingredients.callbacks import Record
-from common.ingredients.curvature import softmax_curvature
+from common.ingredients.curvature import sharpness
 from common.training import fit
 
 
@@ -84,8 +84,8 @@ def digits(config, arm, seed, images):
     model = build_model(config, arm, seed)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     minimum = descend(model, loss, 0.2, x, y, config.settle, momentum=0.9)[-1]
-    h, axis = softmax_curvature(x, model.predict_on_batch(x), config.penalty, seed)
-    both = zip(model.get_weights(), axis, strict=True)
+    sharpest, axis = sharpness(model, loss.call, x, y, 200, seed)()
+    h, both = sharpest + config.penalty, zip(model.get_weights(), axis, strict=True)
     model.set_weights([weight + config.away * along for weight, along in both])
     path = descend(model, loss, arm["share"] * 2 / h, x, y, config.steps)
     factors = np.abs(1 - 2 * arm["share"]) ** np.arange(config.steps + 1)

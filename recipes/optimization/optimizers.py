@@ -22,7 +22,7 @@ from annotated_types import Ge
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Exact, Higher, Lower
 from common.ingredients.callbacks import Record
-from common.ingredients.learning_rates import LearningRates, evaluate_each, relu_nets, total_cost
+from common.ingredients.learning_rates import LearningRates, evaluate_each, nets_alike, total_cost
 from common.ingredients.optimizers import adagrad, adam, ravine, rmsprop, sgd
 from common.training import fit
 
@@ -54,7 +54,8 @@ RAVINE, CONTRACTION = "steps to 1e-6 on the ravine", "contraction per step on th
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     """(B, 28, 28) pixels in 0..255 -> (B, R, 10) logits of R nets that start alike."""
-    return relu_nets(len(RATES), [config.width] * NETS[arm["net"]], seed)
+    he = keras.initializers.HeNormal(keras.random.SeedGenerator(seed))
+    return nets_alike(len(RATES), [config.width] * NETS[arm["net"]], "relu", he)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:

@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from common.ingredients.curvature import sharpness
-from common.ingredients.digit_nets import nets_alike
-from common.ingredients.learning_rates import LearningRates, relu_nets, total_cost
+from common.ingredients.learning_rates import LearningRates, nets_alike, total_cost
 from common.ingredients.noise import backpropagated, noise_scale
 from common.training import fit
 from tests.benchmarks.timing import Clock, compare
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.uniform(0, 255, (1_000, 28, 28)).astype(np.float32), RNG.integers(0, 10, 1_000)
+HE = keras.initializers.HeNormal(seed=0)
 RATES = 10.0 ** np.arange(-5, 1.5, 0.5)
 
 
@@ -35,9 +35,7 @@ def timed(work: Callable[[], object]) -> Callable[[], float]:
 
 def noise_scales() -> str:
     """The noise scale of one net from 1,000 gradients."""
-    model = nets_alike(1, 30, seed=0)
-    names = "inputs", "hidden", "logits"
-    inside = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    model = nets_alike(1, [30], "tanh", keras.initializers.GlorotUniform(0), pool=2)
     weights = [weight.value for weight in model.trainable_weights]
 
     @tf.function(autograph=False)
@@ -49,7 +47,7 @@ def noise_scales() -> str:
         return tf.concat(parts, axis=0)
 
     def by_products():
-        return noise_scale(backpropagated(inside, X, Y)[1])[0]
+        return noise_scale(backpropagated(model, X, Y))[0]
 
     def one_by_one():
         each = tf.stack(
@@ -105,7 +103,7 @@ def learning_rates() -> str:
     """An epoch of Adam at thirteen learning rates."""
 
     def epoch(rates, times) -> Callable[[], float]:
-        model, clock = relu_nets(len(rates), [64, 64], seed=0), Clock()
+        model, clock = nets_alike(len(rates), [64, 64], "relu", HE), Clock()
         model.compile(keras.optimizers.Adam(LearningRates(rates)), total_cost)
 
         def seconds() -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.ingredients.digit_nets import digit_net, nets_alike, nielsen_net
+from common.ingredients.digit_nets import digit_net, nielsen_net
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 255, (3, 28, 28)).astype(np.float32)
@@ -61,16 +61,3 @@ def test_nielsens_net_has_sigmoid_units_and_standard_normal_parameters():
     assert kernel.std() == pytest.approx(1, abs=0.01)
     assert np.concatenate([bias, bias2]).std() == pytest.approx(1, abs=0.15)
     assert len(net.losses) == 2  # of the kernels alone
-
-
-def test_nets_alike_are_copies_of_one_net_of_tanh_units():
-    model = nets_alike(4, hidden=6, seed=0)
-    kernel, bias, last, last_bias = model.get_weights()
-    x = X.reshape(3, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(3, -1) / 255.0
-    hidden = np.tanh(dense(x, kernel, bias)).reshape(3, 4, 6)
-    expected = np.einsum("brh,rhc->brc", hidden, np.float64(last)) + last_bias
-    found = np.array(model(X))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_array_equal(found, found[:, :1].repeat(4, axis=1))
-    assert kernel.std() == pytest.approx(np.sqrt(2 / (196 + 6)), rel=0.05)  # Glorot's, of one net
-    assert last.std() == pytest.approx(np.sqrt(2 / 16), rel=0.25)

@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from common.ingredients.learning_rates import LearningRates, alike, evaluate_each, total_cost
+from common.ingredients.learning_rates import (
+    LearningRates,
+    alike,
+    evaluate_each,
+    nets_alike,
+    total_cost,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(24, 6)).astype(np.float32), RNG.integers(0, 3, 24)
@@ -83,3 +89,18 @@ def test_the_schedule_is_rebuilt_from_its_config():
     again = LearningRates.from_config(schedule.get_config())
     np.testing.assert_array_equal(again(5), schedule(0))
     assert again(0).shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize(("hidden", "pool"), [((), 1), ((6,), 2), ((5, 4), 1)])
+def test_nets_alike_are_copies_of_one_dense_net(hidden, pool):
+    glorot = keras.initializers.GlorotUniform(keras.random.SeedGenerator(0))
+    model = nets_alike(4, hidden, "tanh", glorot, pool)
+    images = RNG.uniform(0, 255, (3, 28, 28)).astype(np.float32)
+    side = 28 // pool
+    x = images.reshape(3, side, pool, side, pool).mean(axis=(2, 4)).reshape(3, -1) / 255.0
+    weights = [np.float64(weight[0]) for weight in model.get_weights()]
+    for i, weight in enumerate(weights):
+        x = np.hstack([x, np.ones((3, 1))]) @ weight
+        x = np.tanh(x) if i < len(hidden) else x
+    found = model.predict(images, verbose=0)
+    np.testing.assert_allclose(found, np.repeat(x[:, None], 4, axis=1), atol=1e-5)

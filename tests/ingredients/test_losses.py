@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from common.ingredients.digit_nets import nets_alike
-from common.ingredients.losses import at_learning_rates, sigmoid_cross_entropy
+from common.ingredients.losses import sigmoid_cross_entropy
 
 
 def test_cost_is_the_sum_over_outputs():
@@ -23,20 +22,3 @@ def test_cost_of_a_saturated_output_is_finite():
         np.ones((1, 10), np.float32), np.full((1, 10), -1000.0, np.float32)
     )
     assert float(found[0]) == pytest.approx(10_000)
-
-
-def test_each_net_moves_as_if_it_were_trained_alone_at_its_learning_rate():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (12, 28, 28)).astype(np.float32), rng.integers(0, 10, 12)
-    rates = np.array([0.03, 0.3, 1.0], np.float32)
-    together = nets_alike(3, hidden=5, seed=0)
-    together.compile(keras.optimizers.SGD(1.0), at_learning_rates(rates))
-    together.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
-    for net, rate in enumerate(rates):
-        alone = nets_alike(1, hidden=5, seed=0)
-        outputs = keras.layers.Reshape((10,))(alone.output)
-        alone = keras.Model(alone.input, outputs)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        alone.compile(keras.optimizers.SGD(float(rate)), loss)
-        alone.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
-        np.testing.assert_allclose(np.array(together(x))[:, net], np.array(alone(x)), atol=1e-5)

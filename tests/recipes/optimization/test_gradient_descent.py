@@ -31,7 +31,7 @@ def test_mini_batches_are_as_large_as_the_arm_says(arm, batch, epochs, every, ha
     model, how = handed_to_fit(gradient_descent, SMALL, ARMS[arm], DATA)
     assert (how["batch_size"], how["epochs"], how["steps_per_epoch"]) == (batch, epochs, every)
     assert len(how["x"]) == len(how["y"]) == 512
-    assert float(model.optimizer.learning_rate) == 1
+    np.testing.assert_allclose(np.ravel(model.optimizer.learning_rate), RATES)
 
 
 def test_the_full_batch_sees_all_images_at_each_step():
