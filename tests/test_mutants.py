@@ -187,6 +187,18 @@ MUTANTS = {
         "corrected=False):",
         "tests/ingredients/test_optimizers.py::test_a_hundred_steps_on_a_net_are_kerass",
     ),
+    "directions not normalized": (
+        "common/ingredients/landscape.py",
+        "part = part * (length / drawn)",
+        "pass",
+        "tests/ingredients/test_landscape.py::test_filters_are_as_long_as_the_nets_own",
+    ),
+    "one curvature of the two on a surface": (
+        "common/ingredients/landscape.py",
+        "< np.hypot((xx - yy) / 2, xy)",
+        "< 0",
+        "tests/ingredients/test_landscape.py::test_a_saddle_bends_down_everywhere_and_a_bowl_nowhere",
+    ),
     "one learning rate for all nets": (
         "common/ingredients/learning_rates.py",
         "ops.array(self.rates)",

@@ -41,9 +41,24 @@ def style() -> contextlib.AbstractContextManager:
 
 def panels(title: str, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     """A figure of 1600 x 1000 pixels and its axes (rows, columns)."""
+    figure = _figure(title)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def mosaic(title: str, layout: Sequence[str], solid: str = "") -> tuple[Figure, dict[str, Axes]]:
+    """The same with panels of several sizes: each is a rectangle of one letter in the rows.
+
+    Those of the letters in `solid` have three axes.
+    """
+    figure = _figure(title)
+    how = {letter: {"projection": "3d"} for letter in solid}
+    return figure, figure.subplot_mosaic([list(row) for row in layout], per_subplot_kw=how)
+
+
+def _figure(title: str) -> Figure:
     figure = Figure(figsize=(16, 10), dpi=100, layout="constrained")
     figure.suptitle(title)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:

@@ -2,6 +2,53 @@
 
 import numpy as np
 import tensorflow as tf
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+
+def hessian_product(model, loss, x, y):
+    """-> a function v -> the product of the mean loss's Hessian with v.
+
+    It is the derivative of the gradient along v; both have the form of `model.trainable_weights`.
+
+    Args:
+        model: built; its trainable weights are those that count.
+        loss: (targets (B, ...), outputs (B, ...)) -> (B,).
+        x, y: all examples, as the model and the loss take them.
+    """
+    weights = [one.value for one in model.trainable_weights]
+    x, y = tf.constant(x), tf.constant(y)
+
+    def product(v):
+        with tf.autodiff.ForwardAccumulator(weights, v) as along:
+            with tf.GradientTape() as tape:
+                mean = tf.reduce_mean(loss(y, model(x)))
+            gradient = tape.gradient(mean, weights)
+        return along.jvp(gradient)
+
+    return product
+
+
+def extreme_eigenvalues(model, loss, x, y, tolerance, seed):
+    """-> the lowest and the highest eigenvalue of the mean loss's Hessian, by Lanczos's method.
+
+    Args:
+        model, loss, x, y: as for `hessian_product`.
+        tolerance: of an eigenvalue, relative.
+        seed: of the vector to begin with.
+    """
+    product = tf.function(hessian_product(model, loss, x, y), autograph=False, jit_compile=True)
+    shapes = [tuple(one.shape) for one in model.trainable_weights]
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+
+    def flat(vector):
+        parts = np.split(vector.astype("float32").ravel(), ends[:-1])
+        parts = [tf.constant(a.reshape(shape)) for a, shape in zip(parts, shapes, strict=True)]
+        return np.concatenate([part.numpy().ravel() for part in product(parts)])
+
+    hessian = LinearOperator((ends[-1], ends[-1]), flat, dtype="float32")
+    rng = np.random.default_rng(seed)
+    how = {"v0": rng.normal(size=ends[-1]).astype("float32"), "rng": rng, "ncv": min(60, ends[-1])}
+    return np.sort(eigsh(hessian, 2, which="BE", tol=tolerance, return_eigenvectors=False, **how))
 
 
 def sharpness(model, loss, x, y, iterations, seed):
@@ -11,28 +58,21 @@ def sharpness(model, loss, x, y, iterations, seed):
 
     Of largest magnitude, that is; while a net learns it is positive. Power iterations start from a
     random vector, and at the next call from where the last one ended: after few changes of the
-    weights few `iterations` are enough. The Hessian's product with a vector is the derivative of
-    the gradient along it.
+    weights few `iterations` are enough.
 
     Args:
-        model: built; its trainable weights are those that count.
-        loss: (targets (B, ...), outputs (B, ...)) -> (B,).
-        x, y: all examples, as the model and the loss take them.
+        model, loss, x, y: as for `hessian_product`.
         iterations: of the power method at each call.
         seed: of the random vector.
     """
-    weights, rng = [one.value for one in model.trainable_weights], np.random.default_rng(seed)
+    weights, rng = model.trainable_weights, np.random.default_rng(seed)
     vector = [tf.Variable(rng.normal(size=one.shape), dtype="float32") for one in weights]
-    x, y = tf.constant(x), tf.constant(y)
+    hessian = hessian_product(model, loss, x, y)
 
     def iterate(i, v, product):
         norm = tf.linalg.global_norm(product)
         v = [one / norm for one in product]
-        with tf.autodiff.ForwardAccumulator(weights, v) as along:
-            with tf.GradientTape() as tape:
-                mean = tf.reduce_mean(loss(y, model(x)))
-            gradient = tape.gradient(mean, weights)
-        return i + 1, v, along.jvp(gradient)
+        return i + 1, v, hessian(v)
 
     @tf.function(autograph=False, jit_compile=True)
     def largest():

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.ingredients.curvature import sharpness
+from common.ingredients.landscape import Landscape, random_directions
 from common.ingredients.learning_rates import LearningRates, nets_alike, total_cost
 from common.ingredients.noise import backpropagated, noise_scale
 from common.training import fit
@@ -99,6 +100,33 @@ def curvatures() -> str:
     return compare("8 Hessian products, 1,000 images, 784-100-10", "milliseconds", ways, 1e3)
 
 
+def surfaces() -> str:
+    """The cost of a 784-100-10 net at 51 x 51 places on a plane; the slow way at 51 of them."""
+    stack = [keras.layers.Dense(100, "relu"), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), *stack])
+    loss, axis = keras.losses.SparseCategoricalCrossentropy, np.linspace(-1, 1, 51)
+    model.compile("sgd", loss(from_logits=True))
+    x, weights = X / 255, model.get_weights()
+    plane = random_directions(weights, 2, seed=0)
+    near = Landscape(model, loss(from_logits=True, reduction=None), x, Y)
+
+    def row():
+        costs = []
+        for place in axis:
+            moved = [a - b + place * c for a, b, c in zip(weights, *plane, strict=True)]
+            model.set_weights(moved)
+            costs.append(model.evaluate(x, Y, batch_size=len(x), verbose=0))
+        return costs
+
+    np.testing.assert_allclose(row(), near.surface(plane[::-1], axis, [-1.0])[0], rtol=1e-3)
+    one_row = timed(row)
+    ways = {
+        "compiled": timed(lambda: near.surface(plane, axis, axis)),
+        "set_weights and evaluate": lambda: len(axis) * one_row(),
+    }
+    return compare("surface of 51 x 51, 1,000 images, 784-100-10", "seconds", ways, 1)
+
+
 def learning_rates() -> str:
     """An epoch of Adam at thirteen learning rates."""
 
@@ -120,6 +148,8 @@ def learning_rates() -> str:
 
 def measure() -> str:
     """The section of docs/benchmarks.md."""
-    about = "Gradients of single examples, products with the Hessian, and grids of learning rates."
-    tables = "\n\n".join((noise_scales(), curvatures(), learning_rates()))
+    about = (
+        "Gradients of single examples, curvature, surfaces of the cost, grids of learning rates."
+    )
+    tables = "\n\n".join((noise_scales(), curvatures(), surfaces(), learning_rates()))
     return f"## Many gradients\n\n{about}\n\n{tables}\n"

@@ -52,6 +52,17 @@ def test_style_ends_with_its_context():
     assert matplotlib.rcParams["font.size"] == before
 
 
+def test_a_mosaic_has_a_panel_for_each_letter():
+    figure, axes = figures.mosaic("title", ("AAb", "AAc"), solid="A")
+    assert set(axes) == set("Abc")
+    assert {letter for letter, panel in axes.items() if hasattr(panel, "plot_surface")} == {"A"}
+    assert (figure.get_size_inches() * figure.dpi).tolist() == [1600, 1000]
+    figure.canvas.draw()
+    wide, narrow = (axes[letter].get_position() for letter in "Ab")
+    assert wide.width > 1.2 * narrow.width
+    assert wide.height > 1.2 * narrow.height
+
+
 def test_labels_and_size():
     figure, axes = figures.panels("title", 2, 3)
     assert axes.shape == (2, 3)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.ingredients.curvature import sharpness
+from common.ingredients.curvature import extreme_eigenvalues, sharpness
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 5)).astype(np.float32)
@@ -32,8 +32,7 @@ def test_the_sharpness_of_a_linear_model_is_its_covariances_largest_eigenvalue()
     assert sharpness(model, squared, x, y, 200, seed=0)()[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_sharpness_of_a_net_is_the_eigenvalue_of_largest_magnitude_of_its_hessian():
-    model = small_net()
+def whole_hessian(model):
     weights = [one.value for one in model.trainable_weights]
     with tf.GradientTape(persistent=True) as outer:
         with tf.GradientTape() as tape:
@@ -46,6 +45,12 @@ def test_the_sharpness_of_a_net_is_the_eigenvalue_of_largest_magnitude_of_its_he
     ]
     hessian = np.block([[block.numpy() for block in row] for row in rows])
     np.testing.assert_allclose(hessian, hessian.T, atol=1e-6)
+    return hessian
+
+
+def test_the_sharpness_of_a_net_is_the_eigenvalue_of_largest_magnitude_of_its_hessian():
+    model = small_net()
+    hessian = whole_hessian(model)
     values = np.linalg.eigvalsh(hessian)
     largest = values[np.abs(values).argmax()]
     found, vector = sharpness(model, squared, X, Y, 300, seed=0)()
@@ -53,6 +58,15 @@ def test_the_sharpness_of_a_net_is_the_eigenvalue_of_largest_magnitude_of_its_he
     vector = np.concatenate([part.ravel() for part in vector])
     assert np.linalg.norm(vector) == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(hessian @ vector, largest * vector, atol=1e-3 * abs(largest))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_both_ends_of_the_hessians_eigenvalues(seed):
+    model = small_net()
+    values = np.linalg.eigvalsh(whole_hessian(model))
+    assert values[0] < 0 < values[-1]
+    found = extreme_eigenvalues(model, squared, X, Y, 1e-4, seed)
+    np.testing.assert_allclose(found, values[[0, -1]], rtol=1e-3)
 
 
 def test_a_measurement_goes_on_where_the_last_one_ended():
