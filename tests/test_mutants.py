@@ -187,6 +187,18 @@ MUTANTS = {
         "corrected=False):",
         "tests/ingredients/test_optimizers.py::test_a_hundred_steps_on_a_net_are_kerass",
     ),
+    "a backward without its transpose": (
+        "common/ingredients/bricks.py",
+        "dy @ kernel[i, j].T",
+        "dy @ kernel[j, i].T",
+        "tests/ingredients/test_bricks.py::test_scalar_products_backward",
+    ),
+    "max-margin that picks the true class": (
+        "common/ingredients/bricks.py",
+        "np.where(hot, -np.inf, x)",
+        "np.where(hot, np.inf, x)",
+        "tests/ingredients/test_bricks.py::test_losses_are_the_lectures",
+    ),
     "directions not normalized": (
         "common/ingredients/landscape.py",
         "part = part * (length / drawn)",
