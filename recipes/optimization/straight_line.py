@@ -9,7 +9,7 @@ Differs from the sources: two hidden layers of 100 ReLU units on 3,000 images. L
 2021) find that large learning rates and Adam, which lead far away, often break the rule. Here they
 lead several times as far, and the cost still falls, but for less than a thousandth on one seed.
 
-    make recipe-straight-line          a minute and a half on 2 cores
+    make recipe-straight-line          one to two minutes on 2 cores
 """
 
 from dataclasses import dataclass
