@@ -7,7 +7,7 @@ min(1, max(-1, x)) is meant, whose derivative it prints. Its LogSoftMax is the n
 Differs from the source: margins, left open there, are 1; linear bricks have biases. Square, log and
 hinge loss of ten classes are one against all, d = 1 or -1. Both nets calculate in double precision.
 
-    make recipe-bricks          half a minute on 2 cores
+    make recipe-bricks          a minute on 2 cores
 """
 
 from dataclasses import dataclass
