@@ -199,6 +199,12 @@ MUTANTS = {
         "np.where(hot, np.inf, x)",
         "tests/ingredients/test_bricks.py::test_losses_are_the_lectures",
     ),
+    "a learning rate chosen on test images": (
+        "recipes/cost/losses.py",
+        "np.argmin(errors[0])",
+        "np.argmin(errors[1])",
+        "tests/recipes/cost/test_losses.py::test_the_learning_rate_is_chosen_on_validation_images",
+    ),
     "directions not normalized": (
         "common/ingredients/landscape.py",
         "part = part * (length / drawn)",

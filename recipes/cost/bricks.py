@@ -21,6 +21,7 @@ from keras import layers, ops
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Exact, Lower
 from common.ingredients.bricks import LOSSES, Convolution, Flatten, Linear, Sequential, activation
+from common.ingredients.losses import loss_of_outputs
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,7 @@ class InKeras(keras.losses.Loss):
 
     def call(self, hot, x):
         """(B, K) one-hot classes, (B, K) outputs -> (B,)."""
-        d, right = 2 * hot - 1, ops.sum(hot * x, axis=1)
-        return {
-            "square": lambda: ops.sum((x - d) ** 2, axis=1) / 2,
-            "log": lambda: ops.sum(ops.softplus(-d * x), axis=1),
-            "hinge": lambda: ops.sum(ops.relu(1 - d * x), axis=1),
-            "log_softmax": lambda: ops.logsumexp(x, axis=1) - right,
-            "max_margin": lambda: ops.relu(ops.max(x - 1e9 * hot, axis=1) + 1 - right),
-        }[self.name]()
+        return loss_of_outputs(self.name, x, hot)
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
