@@ -4,8 +4,8 @@ import keras
 from keras import layers, ops
 
 
-def nielsen_net(hidden, seed, **dense):
-    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits of sigmoid outputs; parameters from N(0, 1).
+def nielsen_net(hidden, seed, outputs=10, **dense):
+    """(B, 28, 28) pixels in 0..255 -> (B, outputs) logits of sigmoids; parameters from N(0, 1).
 
     The net of Nielsen, Neural Networks and Deep Learning (2015), with one layer of `hidden` sigmoid
     units. `dense` is what both of its layers take besides: regularizers, constraints, initializers.
@@ -18,7 +18,7 @@ def nielsen_net(hidden, seed, **dense):
             layers.Rescaling(1 / 255),
             layers.Flatten(),
             layers.Dense(hidden, "sigmoid", **dense),
-            layers.Dense(10, **dense),  # the sigmoid of the outputs is part of the cost
+            layers.Dense(outputs, **dense),  # the sigmoid of the outputs is part of the cost
         ]
     )
 

@@ -2,9 +2,9 @@
 
 `perceptron` is one layer, its error J(theta) and gradient descent on it, by hand and in Keras.
 `slowdown` shows on one sigmoid neuron that the quadratic cost learns slowest where it is most
-wrong, and that cross-entropy does not; `slowdown_net` shows the same on digits. `bricks` builds
-nets and losses of parts that know their forward and backward step, and `losses` compares what
-these losses teach. The chapter begins with the
-lecture of Duisburg-Essen, follows Nielsen, Neural Networks and Deep Learning (2015), chapter 3, and
-the lecture of Busan after it, and ends with that of Konstanz.
+wrong, and that cross-entropy does not; `slowdown_net` shows the same on digits. `output_units`
+shows which cost belongs to which output unit. `bricks` builds nets and losses of parts that know
+their forward and backward step, and `losses` compares what these losses teach. The chapter begins
+with the lecture of Duisburg-Essen, follows Nielsen, Neural Networks and Deep Learning (2015),
+chapter 3, and the lecture of Busan after it, and ends with that of Konstanz.
 """
