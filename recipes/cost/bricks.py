@@ -36,7 +36,7 @@ class Config:
 PAIRS = {"log_softmax": "relu", "square": "tanh", "log": "sigmoid", "hinge": "ramp"}
 PAIRS |= {"max_margin": "leaky_relu"}
 ARMS = {f"{loss}, {f}": {"loss": loss, "f": f, "conv": False} for loss, f in PAIRS.items()}
-ARMS["log_softmax, convolution"] = {"loss": "log_softmax", "f": "relu", "conv": True}
+ARMS |= {"log_softmax, convolution": {"loss": "log_softmax", "f": "relu", "conv": True}}
 SAME, START, END = "largest |bricks - Keras| of a weight", "cost, first tenth", "cost, last tenth"
 
 

@@ -4,7 +4,7 @@ Source: lecture of Konstanz: classes that exclude each other take softmax and lo
 that do not take sigmoid and cross-entropy, and real numbers linear units and the quadratic cost; no
 figures. Nielsen, Neural Networks and Deep Learning (2015), chapter 3, derives a - y for each.
 
-Differs from the sources: three wrong pairs beside the right ones, at the same learning rates. The
+Differs from the source: three wrong pairs beside the right ones, at the same learning rates. The
 labels of a digit are: even, above four, with a loop; its number is the angle by which it is turned.
 
     make recipe-output-units          a minute on 2 cores

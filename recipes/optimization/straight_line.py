@@ -5,7 +5,7 @@ problems (ICLR 2015), figures without numbers: no obstacle lies between the two.
 Visualizing the loss landscape of neural nets (NIPS 2018), section 7: the path of a training lies
 mostly on the plane of its two principal directions.
 
-Differs from the sources: two hidden layers of 100 ReLU units on 3,000 images. Lucas et al. (ICML
+Differs from the source: two hidden layers of 100 ReLU units on 3,000 images. Lucas et al. (ICML
 2021) find that large learning rates and Adam, which lead far away, often break the rule. Here they
 lead several times as far, and the cost still falls, but for less than a thousandth on one seed.
 
