@@ -156,5 +156,10 @@ def max_margin(x, hot):
     return e, (rival - hot) * (e > 0)[:, None]
 
 
-LOSSES = {"square": square, "log": log, "hinge": hinge}
-LOSSES |= {"log_softmax": log_softmax, "max_margin": max_margin}
+LOSSES = {
+    "square": square,
+    "log": log,
+    "hinge": hinge,
+    "log_softmax": log_softmax,
+    "max_margin": max_margin,
+}
