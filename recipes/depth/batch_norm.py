@@ -6,8 +6,8 @@ percentiles of the input to a typical sigmoid of its last hidden layer stay wher
 
 Differs from the source: 10,000 steps by default. The paper names neither the learning rate nor the
 size of the weights, so learning rates from .1 to 30 stand side by side. At 1, where the plain net
-does best, BN is ahead in the first tenth; then both are alike, until BN ends higher after the
-paper's 50,000 steps. At 10 the plain net fails on most seeds.
+does best, BN is ahead in the first tenth; then both are alike, until BN is higher at 50,000. Three
+seeds of these miss four margins; at 10 the plain net learned on one of them.
 
     make recipe-batch-norm          five to ten minutes on 2 cores
 """
@@ -107,13 +107,13 @@ SMALL = ("BN, rate 0.1", "plain, rate 0.1")  # a small learning rate
 FINDINGS = (
     Lower("steps to learn", *SMALL, ratio=True, by=3),
     Lower("steps to the plain net's final accuracy", *SMALL, ratio=True, by=1.3),
-    Lower("drift of the percentiles", *SMALL, ratio=True),
-    Higher(EARLY, *SMALL, by=15),
-    Higher(FINAL, *SMALL, dataset="mnist"),  # on mnist5k the plain net ends higher by 1.2
+    Lower("drift of the percentiles", *SMALL, ratio=True, by=1.1),
+    Higher(EARLY, *SMALL, by=20),
+    Higher(FINAL, *SMALL, by=0.5, dataset="mnist"),  # on mnist5k the plain net ends higher by 1.2
     Higher(EARLY, "BN, rate 1", than="plain, rate 1"),
     Alike(FINAL, "BN, rate 1", to="plain, rate 1", within=0.5, dataset="mnist", preset="default"),
     Higher(FINAL, "BN, rate 1", than="plain, rate 1", dataset="mnist", preset="paper"),
-    Higher(EARLY, "BN, rate 10", than="plain, rate 10", by=20, preset="default"),
+    Higher(EARLY, "BN, rate 10", than="plain, rate 10", by=20),
     Higher(FINAL, "BN, rate 30", than="plain, rate 30", by=60),
 )
 
