@@ -87,14 +87,15 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     how = {"batch_size": config.batch_size, "validation_data": test}
     history = fit(model, x_train, y_train, **steps, **how).history
     training, test = (100 * np.array(history[name]) for name in ("accuracy", "val_accuracy"))
-    kernels = [layer.get_weights()[0] for layer in net.layers if layer.weights][:-1]
     metrics = {
         "final test accuracy (%)": test[-1],
         "training accuracy in the first third (%)": training[: max(1, len(training) // 3)].mean(),
         "evaluations at chance (%)": 100 * np.mean(np.abs(test - 10) <= 2),  # ones: 11.35
-        # 0 if all units of each layer are one and the same.
-        "largest difference of units": max(np.max(np.ptp(kernel, axis=-1)) for kernel in kernels),
     }
+    if arm["initializer"] == "constant":  # 0 if all units of each layer are one and the same
+        kernels = [layer.get_weights()[0] for layer in net.layers if layer.weights][:-1]
+        difference = max(np.max(np.ptp(kernel, axis=-1)) for kernel in kernels)
+        metrics["largest difference of units"] = difference
     return Outcome(metrics, {"training error (%)": 100 - training})
 
 
