@@ -1,7 +1,7 @@
 """One layer, Y = f(X^T W + B), walks down its error J(theta); Keras's steps are those by hand.
 
-Source: lecture of Duisburg-Essen: J(theta) is the mean of a loss L, theta = (W, B) starts at
-N(0, sigma^2) and moves by theta <- theta - eta dJ/dtheta, with dJ/dtheta = dJ/dY dY/dZ dZ/dtheta.
+Source: lecture of Duisburg-Essen: J(theta) is the mean of a loss L; theta, which is W and B, starts
+at N(0, sigma^2) and moves by theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta.
 Differs from the source: it has no data. Here the three inputs tell how much ink three quarters of a
 digit hold, the two outputs "six" and "nine"; f is the sigmoid, J the mean over outputs too.
 
@@ -29,10 +29,6 @@ class Config:
 SAME = ("Y, Keras", "dJ/dtheta, differences", "dJ/dtheta, autodiff", "theta after training, Keras")
 AXIS = np.linspace(-9, 9, 61)  # a weight on the surface of J
 ARMS = {"squared error": {"L": "MeanSquaredError"}, "cross-entropy": {"L": "BinaryCrossentropy"}}
-L = {  # of an output y and its target t, 0 or 1; and dL/dY
-    "MeanSquaredError": lambda y, t: ((t - y) ** 2, 2 * (y - t)),
-    "BinaryCrossentropy": lambda y, t: (-np.log(np.where(t, y, 1 - y)), (y - t) / (y * (1 - y))),
-}
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
@@ -43,8 +39,10 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
-    x, t = sixes_and_nines(*data[0])
-    model, eta, task = build_model(config, arm, seed), config.learning_rate, (x, t, L[arm["L"]])
+    images, digits = (part[np.isin(data[0][1], (6, 9))][:1_000] for part in data[0])
+    ink = images.reshape(-1, 2, 14, 2, 14).mean(axis=(2, 4)) / 25.5  # of four quarters, 0..10
+    x, t = ink.reshape(-1, 4)[:, :3], np.stack([digits == 6, digits == 9], axis=1).astype("float64")
+    model, eta, task = build_model(config, arm, seed), config.learning_rate, (x, t, arm["L"])
     y, path, errors = model(x), [np.vstack(model.get_weights())], []
     for _ in range(config.steps):
         _, error, gradient = perceptron(path[-1], *task)
@@ -59,29 +57,23 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     first, last = record.values[0], record.values[-1]
     pairs = (y, y_by_hand), (differences, gradient), ((start - first) / eta, gradient), (last, end)
     metrics = {f"{a} - by hand": np.abs(b - c).max() for a, (b, c) in zip(SAME, pairs, strict=True)}
-    metrics |= {"J before": errors[0], "J after": errors[-1]}
     surface = np.tile(end, (len(AXIS), len(AXIS), 1, 1))  # two weights into "nine" vary
     surface[..., 1, 1], surface[..., 2, 1] = np.meshgrid(AXIS, AXIS)
-    pictures = {"J": perceptron(surface, *task)[1], "path": np.array(path)[:, 1:3, 1]}
-    return Outcome(metrics, {"J": errors}, pictures)
+    drawn = {"J": perceptron(surface, *task)[1], "path": np.array(path)[:, 1:3, 1]}
+    return Outcome(metrics | {"J before": errors[0], "J after": errors[-1]}, {"J": errors}, drawn)
 
 
 def perceptron(theta, x, t, loss):
     """Y (n, 2), J(theta) and, by the chain rule, dJ/dtheta (4, 2): three rows of W, then B."""
     z = x @ theta[..., :3, :] + theta[..., 3:, :]
     y = 1 / (1 + np.exp(-z.clip(-30, 30)))  # clipped since log(1 - y) is taken
-    error, slope = loss(y, t)
+    if loss == "MeanSquaredError":
+        error, slope = (t - y) ** 2, 2 * (y - t)  # L and dL/dY
+    else:
+        error, slope = -np.log(np.where(t, y, 1 - y)), (y - t) / (y * (1 - y))
     slope = slope / t.size * y * (1 - y)  # dJ/dZ = dJ/dY dY/dZ
     gradient = np.concatenate([x.T @ slope, slope.sum(axis=-2, keepdims=True)], axis=-2)
     return y, error.mean(axis=(-2, -1)), gradient
-
-
-def sixes_and_nines(images, labels):
-    """Ink of the upper left, upper right and lower left quarter, 0..10 (n, 3); targets (n, 2)."""
-    images, labels = (part[np.isin(labels, (6, 9))][:1_000] for part in (images, labels))
-    quarters = images[:, :14, :14], images[:, :14, 14:], images[:, 14:, :14]
-    x = np.stack([quarter.mean(axis=(1, 2)) / 25.5 for quarter in quarters], axis=1)
-    return x, np.stack([labels == 6, labels == 9], axis=1).astype("float64")
 
 
 # ---- findings
@@ -95,10 +87,9 @@ def plot(results: Results):
     """J over two weights, and the path on it."""
     figure, [panels] = figures.panels(results.titled("Gradient descent on J"), 1, 2)
     for panel, arm in zip(panels, results.arms, strict=True):
-        path = results.picture("path", arm)
         surface = panel.contourf(AXIS, AXIS, results.picture("J", arm), 40, cmap="viridis")
         figure.colorbar(surface, ax=panel, location="bottom", label="J")
-        panel.plot(*path.T, "o-", color="white", markersize=5, markevery=5)
+        panel.plot(*results.picture("path", arm).T, "o-", color="white", ms=5, markevery=5)
         figures.label(panel, arm, "weight: upper right to nine", "weight: lower left to nine")
     return figure
 
