@@ -223,6 +223,12 @@ MUTANTS = {
         "ops.array(self.rates[:1] * len(self.rates))",
         "tests/ingredients/test_learning_rates.py::test_each_net_moves_as_if_it_were_trained_alone",
     ),
+    "statistics from test images": (
+        "recipes/optimization/preprocessing.py",
+        'preprocess(arm["stage"], x[:n] / 255)',
+        'preprocess(arm["stage"], x_test / 255)',
+        "tests/recipes/optimization/test_preprocessing.py::test_test_images_are_only_tested_on",
+    ),
     "resumed training forgets the optimizer": (
         "common/training/resume.py",
         "(*model.variables, *model.optimizer.variables)",

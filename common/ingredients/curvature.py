@@ -89,3 +89,24 @@ def sharpness(model, loss, x, y, iterations, seed):
         return value, [(one / norm).numpy() for one in vector]
 
     return measure
+
+
+def least_squares(x, targets, steps):
+    """Gradient descent of a linear layer that starts at 0, on half the squared error, without it.
+
+    -> the Hessian's eigenvalues, largest first (D + 1,): those of the second moments of the inputs
+    and the bias; the least cost; and the cost above it after 0 .. steps - 1 steps at learning rate
+    1 / (largest eigenvalue), (steps,).
+
+    Args:
+        x: inputs (n, D).
+        targets: (n, K); their squared errors are added over K, and averaged over n.
+        steps: how many.
+    """
+    x = np.pad(x.astype("float64"), ((0, 0), (0, 1)), constant_values=1)
+    h, axes = (part[..., ::-1] for part in np.linalg.eigh(x.T @ x / len(x)))
+    along = np.sum((axes.T @ (x.T @ targets) / len(x)) ** 2, axis=1)
+    kept = h > 1e-9 * h[0]
+    above = along[kept] / h[kept] / 2
+    powers = (1 - h[kept] / h[0]) ** (2 * np.arange(steps)[:, None])
+    return h, np.sum(targets**2) / len(x) / 2 - above.sum(), powers @ above

@@ -42,12 +42,17 @@ def nets_alike(copies, hidden, activation, initializer, pool=1):
     x = inputs = keras.Input((28, 28))
     x = keras.layers.Reshape((28, 28, 1))(keras.layers.Rescaling(1 / 255)(x))
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(pool)(x))
+    return keras.Model(inputs, dense_alike(x, copies, hidden, activation, initializer))
+
+
+def dense_alike(x, copies, hidden, activation, initializer):
+    """Inputs (B, D) -> (B, copies, 10) logits of the dense layers of `nets_alike`."""
     x = ops.repeat(x[:, None], copies, axis=1)
     for units, function in [*((units, activation) for units in hidden), (10, None)]:
         x = ops.pad(x, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)  # the input of the bias
         how = {"activation": function, "kernel_initializer": alike(initializer)}
         x = keras.layers.EinsumDense("bri,rio->bro", (copies, units), **how)(x)
-    return keras.Model(inputs, x)
+    return x
 
 
 def alike(initializer):

@@ -207,7 +207,7 @@ def normalized_net(images: np.ndarray, labels: np.ndarray) -> Work:
             ]
         net = nn.Sequential(*layers, nn.Linear(100, 10))
         optimizer = torch.optim.SGD(net.parameters(), rate)
-        x, y = torch.from_numpy(pixels), torch.from_numpy(labels).long()
+        x, y = torch.from_numpy(pixels.reshape(n, 784)), torch.from_numpy(labels).long()
         step = plain_step(net, functional.cross_entropy)
         return torch_epochs(net, optimizer, x, y, batch, 3, step)
 
@@ -246,7 +246,7 @@ def normalized_net(images: np.ndarray, labels: np.ndarray) -> Work:
                 weights[i] -= rate * (below.T @ inner)
             return cost, right
 
-        return numpy_epochs(pixels, labels, batch, 3, step)
+        return numpy_epochs(pixels.reshape(n, 784), labels, batch, 3, step)
 
     others = {way: partial(keras_like, way, 3) for way in WAYS[1:]} | {
         "PyTorch": pytorch,

@@ -38,7 +38,7 @@ def settings() -> dict:
 def ours(width: int, shared: bool) -> float:
     """Seconds of an epoch."""
     clock, strategy = Clock(), distribution._State.strategy
-    distribution._State.strategy = strategy if shared else None
+    distribution._State.strategy = strategy if shared else tf.distribute.get_strategy()
     try:
         with distribution.scope():
             model = build(width)

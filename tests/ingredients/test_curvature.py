@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.ingredients.curvature import extreme_eigenvalues, sharpness
+from common.ingredients.curvature import extreme_eigenvalues, least_squares, sharpness
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 5)).astype(np.float32)
@@ -74,3 +74,18 @@ def test_a_measurement_goes_on_where_the_last_one_ended():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     once, often = (sharpness(model, squared, x, y, n, seed=0) for n in (20, 1))
     assert [often()[0] for _ in range(20)][-1] == pytest.approx(once()[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [6, 40])  # fewer examples than inputs and bias, and more
+def test_least_squares_is_gradient_descent_step_by_step(n):
+    rng = np.random.default_rng(n)
+    x, targets = rng.normal(size=(n, 8)) + 1, rng.normal(size=(n, 3))
+    h, least, above = least_squares(x, targets, 30)
+    a, w, costs = np.hstack([x, np.ones((n, 1))]), np.zeros((9, 3)), []
+    for _ in range(30):
+        costs.append(np.sum((a @ w - targets) ** 2) / (2 * n))
+        w -= a.T @ (a @ w - targets) / n / h[0]
+    np.testing.assert_allclose(least + above, costs, rtol=1e-9)
+    np.testing.assert_allclose(h, np.linalg.eigvalsh(a.T @ a / n)[::-1], atol=1e-12)
+    best = a @ np.linalg.lstsq(a, targets, rcond=None)[0]
+    assert least == pytest.approx(np.sum((best - targets) ** 2) / (2 * n), abs=1e-9)
