@@ -29,10 +29,24 @@ class Config:
     wrong: float = 0.1  # share of the labels that are wrong in the arms with wrong labels
 
 
-ORDERS = ("shuffled", "shuffled once", "sorted by class", "one class a batch", "balanced", "ranked, 100", "ranked, 1e8 to 100")
+ORDERS = (
+    "shuffled",
+    "shuffled once",
+    "sorted by class",
+    "one class a batch",
+    "balanced",
+    "ranked, 100",
+    "ranked, 1e8 to 100",
+)
 ARMS = {name: {"order": name} for name in ORDERS}
-ARMS |= {f"wrong labels, {name}": {"order": name, "wrong": True} for name in ("shuffled", "ranked, 100", "ranked, 1e8 to 100")}
-ARMS |= {f"BN, {name}": {"order": name, "bn": True} for name in ("shuffled", "balanced", "one class a batch", "sorted by class")}
+ARMS |= {
+    f"wrong labels, {name}": {"order": name, "wrong": True}
+    for name in ("shuffled", "ranked, 100", "ranked, 1e8 to 100")
+}
+ARMS |= {
+    f"BN, {name}": {"order": name, "bn": True}
+    for name in ("shuffled", "balanced", "one class a batch", "sorted by class")
+}
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
@@ -77,12 +91,15 @@ def quarters(order, data, passes, rng):
     for t in range(4 * passes):
         if t % 4 == 0:
             rows = rng.permutation(n)
-            if order == "shuffled once": rows = once
-            if order == "sorted by class": rows = by_class
+            if order == "shuffled once":
+                rows = once
+            if order == "sorted by class":
+                rows = by_class
             if order == "balanced":
-                place = np.empty(n); 
+                place = np.empty(n)
                 for c in range(10):
-                    k = np.flatnonzero(data.y[rows] == c); place[k] = (np.arange(len(k)) + rng.uniform()) / len(k)
+                    k = np.flatnonzero(data.y[rows] == c)
+                    place[k] = (np.arange(len(k)) + rng.uniform()) / len(k)
                 rows = rows[np.argsort(place)]
             if order == "one class a batch":
                 r = rows[np.argsort(data.y[rows], kind="stable")].reshape(-1, data.batch_size)
@@ -105,11 +122,32 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x, y), (x_test, y_test) = data
     x, y, rng = x[: config.n_train], y[: config.n_train], np.random.default_rng(seed)
     if arm.get("wrong"):
-        y = np.where(rng.uniform(size=len(y)) < config.wrong, (y + rng.integers(1, 10, len(y))) % 10, y)
+        y = np.where(
+            rng.uniform(size=len(y)) < config.wrong, (y + rng.integers(1, 10, len(y))) % 10, y
+        )
     model = build_model(config, arm, seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.001), loss)
     ordered = Ordered(model, x, y, config.batch_size, config.passes, arm["order"], rng)
-    errors = Record(lambda: 100 * np.mean(np.argmax(np.concatenate([model.predict_on_batch(x_test[i:i+5000]) for i in range(0,len(x_test),5000)]), axis=1) != y_test))
+    errors = Record(
+        lambda: (
+            100
+            * np.mean(
+                np.argmax(
+                    np.concatenate(
+                        [
+                            model.predict_on_batch(x_test[i : i + 5000])
+                            for i in range(0, len(x_test), 5000)
+                        ]
+                    ),
+                    axis=1,
+                )
+                != y_test
+            )
+        )
+    )
     fit(model, ordered, None, None, 4 * config.passes, verbose=0, callbacks=[errors])
-    return Outcome({"test": errors.values[-1], "cost": ordered.costs[-1]}, {"test": errors.values, "cost": ordered.costs})
+    return Outcome(
+        {"test": errors.values[-1], "cost": ordered.costs[-1]},
+        {"test": errors.values, "cost": ordered.costs},
+    )

@@ -38,10 +38,10 @@ EPSILON = 0.25  # of the range of pixels
 REMARKS = """\
 What a compiled epoch saves is the way back to Python after each step, so large steps gain little:
 adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net all
-but a little goes into products of matrices, in which TensorFlow is the slowest (see "Where large
-steps go"). XLA, which compiles our other dense nets, multiplies faster, but draws dropout's random
-numbers one by one, which costs more. PyTorch's local response normalization is slow on a processor
-and explains a part of its distance on AlexNet (see there).
+but a little goes into products of matrices (see "Where large steps go"). XLA compiles our other
+dense nets, but not this one: it draws dropout's random numbers one by one, which costs more.
+PyTorch's local response normalization is slow on a processor and explains a part of its distance on
+AlexNet (see there).
 """
 
 
@@ -470,7 +470,7 @@ def main(name: str) -> None:
 def measure() -> str:
     """The section of docs/benchmarks.md."""
     head = " | ".join(f"times as fast as {rival}" for rival in RIVALS)
-    rows = [f"| work | images a second, ours | {head} |", "|---|---|---|---|---|"]
+    rows = [f"| work | images a second, ours | {head} |", "|---" * (2 + len(RIVALS)) + "|"]
     for work in WORKS:
         command = [sys.executable, "-m", "tests.benchmarks.contest", work.__name__]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
