@@ -43,7 +43,7 @@ class Config:
 RAW, CENTERED, SCALED, ROTATED = "raw", "mean subtracted", "unit variance", "decorrelated"
 WHITE, FLOOR = "whitened", "whitened, floor"
 ARMS = {name: {"stage": name} for name in (RAW, CENTERED, SCALED, ROTATED, WHITE, FLOOR)}
-SIZES, RATES, EVERY = (100, 300, 1_000, 2_500), 10.0 ** np.arange(-3, 1.5, 0.5), 10
+SIZES, RATES, EVERY = (100, 300, 1_000, 2_500), 10.0 ** np.arange(-2, 1.5, 0.5), 10
 TEST = {size: f"net, test error (%) on {size} images" for size in SIZES}
 CONDITION, SPREAD = "h_1 / h_100", "spread of 300 images' distances (%)"
 SQUARES, APART = "least squares, steps to a fifth", "least squares, |cost - theory|"
