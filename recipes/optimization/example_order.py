@@ -1,0 +1,155 @@
+"""Shuffled examples train well; hard ones first train faster, unless some labels are wrong.
+
+Source: lecture of Technosphere Moscow: shuffle before each epoch, many classes in a mini-batch, and
+examples of larger loss more often, with care where there are outliers; LeCun et al., Efficient
+BackProp (1998), 4.2. Loshchilov & Hutter (2015) draw by the rank of the loss, p of the first over
+p of the last being s: MNIST is trained about 5 times sooner; their s falls from 1e8 to 100.
+
+Differs from the source: dense nets, 10,000 images, Adam, batches of 50, and the losses of all
+measured four times a pass, which costs a third of training on them. The ranked one is twice as fast
+by examples, and by work as fast as the shuffled one; s that decays from 1e8 is slower at first.
+
+    make recipe-example-order          two to three minutes on 2 cores
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import keras
+import numpy as np
+from annotated_types import Ge, Lt
+from keras import layers
+
+from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
+from common.experiment.findings import Alike, Higher, Lower
+from common.ingredients.callbacks import Record
+from common.ingredients.orders import Ordered, by_rank, in_passes
+from common.training import fit
+
+
+@dataclass(frozen=True)
+class Config:
+    n_train: Annotated[int, Examples("train")] = 10_000  # training images, the first ones
+    batch_size: Annotated[int, Ge(10)] = 50  # images in a mini-batch
+    passes: Annotated[int, Ge(2)] = 10  # through the training images, or as many examples
+    wrong: Annotated[float, Ge(0), Lt(1)] = 0.1  # share of wrong labels, where there are any
+
+    def __post_init__(self):
+        if self.n_train % (QUARTERS * self.batch_size) or self.batch_size % 10:
+            received = f"{self.n_train} and {self.batch_size}"
+            raise ValueError(
+                "--n-train, --batch-size: expected a multiple of four mini-batches, and of ten "
+                f"images, received {received}"
+            )
+
+
+SHUFFLED, ONCE, BALANCED = "shuffled", "shuffled once", "equal classes"
+SORTED, ALONE, RANKED, DECAYING = "sorted", "one class a batch", "ranked", "ranked, s decays"
+ARMS = {
+    f"{order}{', ' * bool(kind)}{kind}": {"order": order, "kind": kind}
+    for kind, orders in {
+        "": (SHUFFLED, ONCE, BALANCED, ALONE, SORTED, RANKED, DECAYING),
+        "wrong labels": (SHUFFLED, RANKED, DECAYING),
+        "BN": (SHUFFLED, ALONE, SORTED),
+    }.items()
+    for order in orders
+}
+QUARTERS = 4  # of a pass; after each the losses are measured
+TEST, COST = "test error (%)", "training cost"
+PASSES, WORK = "passes to a cost of .02", "passes to a cost of .02, losses measured included"
+
+
+def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
+    """(B, 28, 28) pixels in 0..255 -> (B, 10) logits."""
+    he = keras.initializers.HeNormal(keras.random.SeedGenerator(seed))
+    x = inputs = keras.Input((28, 28))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(x))
+    for width in (128, 64):
+        x = layers.Dense(width, kernel_initializer=he)(x)
+        x = layers.BatchNormalization()(x) if arm["kind"] == "BN" else x
+        x = layers.ReLU()(x)
+    return keras.Model(inputs, layers.Dense(10, kernel_initializer=he)(x))
+
+
+def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
+    (x, y), test = data
+    x, y, rng = x[: config.n_train], y[: config.n_train], np.random.default_rng(seed)
+    if arm["kind"] == "wrong labels":
+        wrong = rng.uniform(size=len(y)) < config.wrong
+        y = np.where(wrong, (y + rng.integers(1, 10, len(y))) % 10, y)
+    model, quarter = build_model(config, arm, seed), len(y) // QUARTERS
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(), loss)
+    rows = in_passes(arm["order"], y, config.batch_size, config.passes, rng).reshape(-1, quarter)
+    costs, ranked = [], arm["order"] in (RANKED, DECAYING)
+
+    def choose(t):
+        losses = examine(model, x, y)[0]
+        costs.append(losses.mean())
+        if not ranked or t < QUARTERS:
+            return rows[t]
+        s = 100 if arm["order"] == RANKED else 1e8 * 1e-6 ** (t / (len(rows) - 1))
+        return by_rank(losses, quarter, s, rng)
+
+    examples = Ordered(x, y, config.batch_size, quarter, choose)
+    errors = Record(lambda: 100 * np.mean(examine(model, *test)[1]), QUARTERS)
+    how = {"epochs": len(rows), "shuffle": False, "verbose": 0, "callbacks": [errors]}
+    fit(model, examples, **how)
+    cost = np.array([*costs, examine(model, x, y)[0].mean()])
+    took = np.argmax(cost <= 0.02) / QUARTERS if (cost <= 0.02).any() else np.inf
+    measured = ranked * QUARTERS * (took - 1)  # before each quarter from the second pass on
+    metrics = {TEST: errors.values[-1], COST: cost[-1], PASSES: took, WORK: took + measured / 3}
+    return Outcome(metrics, {TEST: errors.values, COST: cost})
+
+
+def examine(model, x, y):
+    """Loss of each example, and whether it is taken for another class, (n,) each."""
+    parts = np.array_split(x, -(-len(x) // 5_000))
+    z = np.concatenate([model.predict_on_batch(part) for part in parts])
+    z = z - z.max(axis=1, keepdims=True)
+    return np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y], z.argmax(axis=1) != y
+
+
+# ---- findings
+SAME = ((ONCE, 0.7), (BALANCED, 0.7), (f"{SHUFFLED}, BN", 1.0))
+WRONG = f"{SHUFFLED}, wrong labels"
+FINDINGS = (
+    *(Alike(TEST, arm, to=SHUFFLED, within=within) for arm, within in SAME),
+    Higher(TEST, SORTED, than=SHUFFLED, by=30, source="LeCun et al. 1998"),
+    Higher(COST, ALONE, than=SHUFFLED, ratio=True),
+    Higher(TEST, f"{ALONE}, BN", than=ALONE, by=20),
+    Lower(PASSES, RANKED, than=SHUFFLED, ratio=True, by=1.5, source="Loshchilov & Hutter 2015"),
+    Alike(WORK, RANKED, to=SHUFFLED, within=1.5),
+    Lower(COST, RANKED, than=SHUFFLED, ratio=True, by=3),
+    Higher(TEST, f"{RANKED}, wrong labels", than=WRONG, by=2, source="LeCun et al. 1998"),
+    Higher(TEST, f"{DECAYING}, wrong labels", than=WRONG, by=5, source="LeCun et al. 1998"),
+)
+
+
+def plot(results: Results):
+    """Test error of fixed orders, training cost of ranked ones, wrong labels, and BN."""
+    figure, axes = figures.panels(results.titled("The order of examples"), 2, 2)
+    panels = {
+        "orders": (TEST, [SHUFFLED, ONCE, BALANCED, ALONE, SORTED]),
+        "larger losses more often": (COST, [SHUFFLED, BALANCED, RANKED, DECAYING]),
+        "the same with wrong labels": (TEST, [arm for arm in results.arms if "wrong" in arm]),
+        "with and without batch normalization": (TEST, [SHUFFLED, ALONE, SORTED]),
+    }
+    for panel, (title, (series, arms)) in zip(axes.ravel(), panels.items(), strict=True):
+        x = np.arange(results.config["passes"] * QUARTERS + 1) / QUARTERS
+        x = x if series == COST else x[QUARTERS::QUARTERS]
+        figures.curves(panel, results, series, arms, x=x, xlabel="pass", title=title)
+        for arm, color in zip(arms, figures.COLORS, strict=False):
+            if "normalization" in title:
+                mean = results.curves(series, f"{arm}, BN").mean(axis=0)
+                panel.plot(x, mean, "--", color=color, label=f"{arm}, BN")
+        panel.set(**({"yscale": "log"} if series == COST else {"ylim": (0, None)}))
+        figures.legend(panel)
+    return figure
+
+
+SMOKE, ON = {"n_train": 200, "passes": 2}, {"mnist5k": {"n_train": 3_000, "passes": 20}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=3)
+
+if __name__ == "__main__":
+    main(RECIPE)
