@@ -5,8 +5,9 @@ steps and in images. `learning_rate` shows one that is too small, a good one, an
 `learning_rate_limit` where that begins: beyond 2 / h, h being the largest curvature of the cost.
 `edge_of_stability` measures the curvature while a net learns: it comes to this limit and stays
 there. `preprocessing` makes the ground less steep: images minus their mean, decorrelated, whitened.
-`rate_decay` halves the learning rate when the validation error stalls. `optimizers` compares plain
-steps, momentum, Nesterov's, AdaGrad, RMSProp and Adam. `straight_line` looks back from the end of a
-training to its start, and `loss_landscape` around the end, where skip connections and small batches
-smooth the ground. The chapter follows the lectures of Duisburg-Essen and of TU Darmstadt.
+`example_order` shuffles, sorts, and shows hard examples more often. `rate_decay` halves the
+learning rate when the validation error stalls. `optimizers` compares plain steps, momentum,
+Nesterov's, AdaGrad, RMSProp and Adam. `straight_line` looks back from the end of a training to its
+start, and `loss_landscape` around the end, where skip connections and small batches smooth the
+ground. The chapter follows the lectures of Duisburg-Essen and of TU Darmstadt.
 """

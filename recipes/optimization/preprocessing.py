@@ -140,9 +140,8 @@ def plot(results: Results):
     figures.label(at["i"], "net, by number of images", "training images", "test error (%)")
     logs = {"xscale": "log", "yscale": "log"}
     at["g"].set(**logs, ylim=(1e-3, 0.5), title="least squares; dots: theory")
-    at["h"].set(yscale="log", title="net, best learning rates")
+    at["h"].set(yscale="log", title="net, best learning rates; colors as above")
     at["i"].set(xscale="log", xticks=SIZES, xticklabels=SIZES)
-    figures.legend(at["h"])
     return figure
 
 
