@@ -59,7 +59,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x, y), (watched, _) = data
     model, watched = build_model(config, arm, seed), watched[: config.watched]
-    hidden = keras.Model(model.inputs, [layer.output for layer in model.layers[3:-1]])
+    hidden = keras.Model(model.inputs[0], [layer.output for layer in model.layers[3:-1]])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(arm["learning_rate"]), loss, metrics=["accuracy"])
     record = Record(lambda: [(a.mean(), a.std()) for a in hidden.predict_on_batch(watched)])
