@@ -93,7 +93,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
     examples = Ordered(x, y, config.batch_size, quarter, choose)
     errors = Record(lambda: 100 * np.mean(examine(model, *test)[1]), QUARTERS)
-    how = {"epochs": len(rows), "shuffle": False, "verbose": 0, "callbacks": [errors]}
+    how = {"epochs": len(rows), "shuffle": False, "callbacks": [errors]}
     fit(model, examples, **how)
     cost = np.array([*costs, examine(model, x, y)[0].mean()])
     took = np.argmax(cost <= 0.02) / QUARTERS if (cost <= 0.02).any() else np.inf
