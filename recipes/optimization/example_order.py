@@ -31,7 +31,7 @@ from common.training import fit
 class Config:
     n_train: Annotated[int, Examples("train")] = 8_000  # training images, the first ones
     batch_size: Annotated[int, Ge(10)] = 50  # images in a mini-batch
-    passes: Annotated[int, Ge(2)] = 10  # through the training images, or as many examples
+    passes: Annotated[int, Ge(3)] = 8  # through the training images, or as many examples
     wrong: Annotated[float, Ge(0), Lt(1)] = 0.1  # share of wrong labels, where there are any
 
     def __post_init__(self):
@@ -50,13 +50,13 @@ ARMS = {
     for kind, orders in {
         "": (SHUFFLED, ONCE, BALANCED, ALONE, SORTED, RANKED, DECAYING),
         "wrong labels": (SHUFFLED, RANKED, DECAYING),
-        "BN": (SHUFFLED, ALONE, SORTED),
+        "BN": (SHUFFLED, ALONE),
     }.items()
     for order in orders
 }
 QUARTERS = 4  # of a pass; after each the losses are measured
 TEST, LATE, COST = "test error (%)", "test error, last three passes (%)", "training cost"
-PASSES, WORK = "passes to a cost of .02", "passes to a cost of .02, losses measured included"
+PASSES, WORK = "passes to a cost of .05", "passes to a cost of .05, losses measured included"
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
@@ -96,7 +96,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     how = {"epochs": len(rows), "shuffle": False, "callbacks": [errors]}
     fit(model, examples, **how)
     cost = np.array([*costs, examine(model, x, y)[0].mean()])
-    took = np.argmax(cost <= 0.02) / QUARTERS if (cost <= 0.02).any() else np.inf
+    took = np.argmax(cost <= 0.05) / QUARTERS if (cost <= 0.05).any() else np.inf
     measured = ranked * QUARTERS * (took - 1)  # before each quarter from the second pass on
     metrics = {LATE: np.mean(errors.values[-3:]), COST: cost[-1]}
     metrics |= {PASSES: took, WORK: took + measured / 3}  # a gradient is two thirds of the work
@@ -113,18 +113,19 @@ def examine(model, x, y):
 
 # ---- findings
 SAME = ((ONCE, 0.7), (BALANCED, 0.7), (f"{SHUFFLED}, BN", 1.0))
-NOISY = ", wrong labels"
-WRONG = SHUFFLED + NOISY
+NOISY, MNIST = ", wrong labels", {"dataset": "mnist"}
+WRONG = {"than": SHUFFLED + NOISY, "source": "LeCun et al. 1998", **MNIST}
+FASTER = {"than": SHUFFLED, "ratio": True, "source": "Loshchilov & Hutter 2015", **MNIST}
 FINDINGS = (
     *(Alike(LATE, arm, to=SHUFFLED, within=within) for arm, within in SAME),
-    Higher(LATE, SORTED, than=SHUFFLED, by=30, source="LeCun et al. 1998"),
+    Higher(LATE, SORTED, than=SHUFFLED, by=30, source="LeCun et al. 1998", **MNIST),
     Higher(COST, ALONE, than=SHUFFLED, ratio=True),
     Higher(LATE, f"{ALONE}, BN", than=ALONE, by=20),
-    Lower(PASSES, RANKED, than=SHUFFLED, ratio=True, by=1.5, source="Loshchilov & Hutter 2015"),
-    Alike(WORK, RANKED, to=SHUFFLED, within=1.5),
-    Lower(COST, RANKED, than=SHUFFLED, ratio=True, by=3),
-    Higher(LATE, RANKED + NOISY, than=WRONG, by=2, source="LeCun et al. 1998"),
-    Higher(LATE, DECAYING + NOISY, than=WRONG, by=5, source="LeCun et al. 1998"),
+    Lower(PASSES, RANKED, by=1.5, **FASTER),
+    Alike(WORK, RANKED, to=SHUFFLED, within=1.5, **MNIST),
+    Lower(COST, RANKED, by=3, **FASTER),
+    Higher(LATE, RANKED + NOISY, by=2, **WRONG),
+    Higher(LATE, DECAYING + NOISY, by=5, **WRONG),
 )
 
 
@@ -139,7 +140,7 @@ def plot(results: Results):
             TEST,
             {arm: arm.removesuffix(NOISY) for arm in results.arms if arm.endswith(NOISY)},
         ),
-        "dashed: with batch normalization": (TEST, fixed[:3]),
+        "dashed: with batch normalization": (TEST, fixed[:2]),
     }
     for panel, (title, (series, arms)) in zip(axes.ravel(), panels.items(), strict=True):
         x = np.arange(results.config["passes"] * QUARTERS + 1) / QUARTERS
@@ -147,13 +148,13 @@ def plot(results: Results):
         figures.curves(panel, results, series, arms, x=x, xlabel="pass", title=title)
         panel.set(**({"yscale": "log"} if series == COST else {"ylim": (0, None)}))
         figures.legend(panel)
-    for arm, color in zip(fixed[:3], figures.COLORS, strict=False):
+    for arm, color in zip(fixed[:2], figures.COLORS, strict=False):
         panel.plot(x, results.curves(TEST, f"{arm}, BN").mean(axis=0), "--", color=color)
     return figure
 
 
-SMOKE, ON = {"n_train": 200, "passes": 2}, {"mnist5k": {"n_train": 3_000, "passes": 20}}
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=3)
+SMOKE, ON = {"n_train": 200, "passes": 3}, {"mnist5k": {"n_train": 3_000, "passes": 16}}
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=5)
 
 if __name__ == "__main__":
     main(RECIPE)
