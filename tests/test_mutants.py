@@ -229,6 +229,18 @@ MUTANTS = {
         'preprocess(arm["stage"], x_test / 255)',
         "tests/recipes/optimization/test_preprocessing.py::test_test_images_are_only_tested_on",
     ),
+    "ranked selection inverted": (
+        "common/ingredients/orders.py",
+        "np.argsort(-losses)",
+        "np.argsort(losses)",
+        "tests/ingredients/test_orders.py::test_the_probability_falls_geometrically_with_the_rank",
+    ),
+    "class-equal batches that are not": (
+        "common/ingredients/orders.py",
+        "np.stack([np.resize(one, equal) for one in classes], axis=1).ravel()",
+        "np.stack([np.resize(one, equal) for one in classes], axis=0).ravel()",
+        "tests/ingredients/test_orders.py::test_equal_classes_are_equal_in_each_batch",
+    ),
     "resumed training forgets the optimizer": (
         "common/training/resume.py",
         "(*model.variables, *model.optimizer.variables)",

@@ -98,12 +98,17 @@ def plot(results: Results):
     for letter, arm in zip("abcd", results.arms, strict=False):
         for k, color in enumerate(figures.COLORS[: ARMS[arm]["hidden"]], 1):
             mean, std = (results.curves(f"{of} of layer {k}", arm)[0] for of in ("mean", "spread"))
-            at[letter].fill_between(x, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
-            at[letter].plot(x, mean, color=color, label=f"layer {k}")
-        figures.label(at[letter], f"{arm}, seed 0", "step", "activation")
-    figures.curves(at["e"], results, ACCURACY, x=x[1:], xlabel="step")
-    for letter in "abe":
-        figures.legend(at[letter])
+            if letter in "ab":
+                ends = {"color": color, "alpha": 0.15, "linewidth": 0}
+                at[letter].fill_between(x, mean - std, mean + std, **ends)
+            shown = mean if letter in "ab" else std
+            at[letter].plot(x, shown, color=color, label=f"layer {k}")
+        what = "activation" if letter in "ab" else "spread of activations"
+        figures.label(at[letter], f"{arm}, seed 0", "step", what)
+    how = {"xlabel": "step", "each_seed": True, "every": results.config["every"]}
+    figures.curves(at["e"], results, ACCURACY, **how)
+    at["b"].legend(loc="lower right", bbox_to_anchor=(1, 0.08))
+    figure.legend(*at["e"].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -9,5 +9,5 @@ there. `preprocessing` makes the ground less steep: images minus their mean, dec
 learning rate when the validation error stalls. `optimizers` compares plain steps, momentum,
 Nesterov's, AdaGrad, RMSProp and Adam. `straight_line` looks back from the end of a training to its
 start, and `loss_landscape` around the end, where skip connections and small batches smooth the
-ground. The chapter follows the lectures of Duisburg-Essen and of TU Darmstadt.
+ground. The chapter follows the lectures of Duisburg-Essen, TU Darmstadt and Technosphere Moscow.
 """
