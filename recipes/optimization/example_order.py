@@ -6,10 +6,11 @@ BackProp (1998), 4.2. Loshchilov & Hutter (2015) draw by the rank of the loss, p
 p of the last being s: MNIST is trained about 5 times sooner; their s falls from 1e8 to 100.
 
 Differs from the source: dense nets, 8,000 images, Adam, batches of 50, and the losses of all
-measured four times a pass, which costs a third of training on them. The ranked one is twice as fast
-by examples, and by work as fast as the shuffled one; s that decays from 1e8 is slower at first.
+measured four times a pass, each time a third of the work of training on them. With s = 100 a cost
+is reached in half the examples and in as much work; s that decays from 1e8 is slower at first. On
+3,000 images, of mnist5k, a class soon returns, and in the end sorted examples train a net too.
 
-    make recipe-example-order          two to three minutes on 2 cores
+    make recipe-example-order          four to six minutes on 2 cores
 """
 
 from dataclasses import dataclass
@@ -36,11 +37,9 @@ class Config:
 
     def __post_init__(self):
         if self.n_train % (QUARTERS * self.batch_size) or self.batch_size % 10:
+            expected = "a multiple of four mini-batches, and of ten images"
             received = f"{self.n_train} and {self.batch_size}"
-            raise ValueError(
-                "--n-train, --batch-size: expected a multiple of four mini-batches, and of ten "
-                f"images, received {received}"
-            )
+            raise ValueError(f"--n-train, --batch-size: expected {expected}, received {received}")
 
 
 SHUFFLED, ONCE, BALANCED = "shuffled", "shuffled once", "equal classes"
@@ -112,12 +111,13 @@ def examine(model, x, y):
 
 
 # ---- findings
-SAME = ((ONCE, 0.7), (BALANCED, 0.7), (f"{SHUFFLED}, BN", 1.0))
 NOISY, MNIST = ", wrong labels", {"dataset": "mnist"}
 WRONG = {"than": SHUFFLED + NOISY, "source": "LeCun et al. 1998", **MNIST}
 FASTER = {"than": SHUFFLED, "ratio": True, "source": "Loshchilov & Hutter 2015", **MNIST}
 FINDINGS = (
-    *(Alike(LATE, arm, to=SHUFFLED, within=within) for arm, within in SAME),
+    Lower(LATE, SHUFFLED, than=ONCE, **MNIST),
+    Alike(LATE, BALANCED, to=SHUFFLED, within=0.7),
+    Alike(LATE, f"{SHUFFLED}, BN", to=SHUFFLED, within=1),
     Higher(LATE, SORTED, than=SHUFFLED, by=30, source="LeCun et al. 1998", **MNIST),
     Higher(COST, ALONE, than=SHUFFLED, ratio=True),
     Higher(LATE, f"{ALONE}, BN", than=ALONE, by=20),
@@ -146,7 +146,7 @@ def plot(results: Results):
         x = np.arange(results.config["passes"] * QUARTERS + 1) / QUARTERS
         x = x if series == COST else x[QUARTERS::QUARTERS]
         figures.curves(panel, results, series, arms, x=x, xlabel="pass", title=title)
-        panel.set(**({"yscale": "log"} if series == COST else {"ylim": (0, None)}))
+        panel.set(**({"yscale": "log"} if series == COST else {"ylim": (0, 90)}))
         figures.legend(panel)
     for arm, color in zip(fixed[:2], figures.COLORS, strict=False):
         panel.plot(x, results.curves(TEST, f"{arm}, BN").mean(axis=0), "--", color=color)
