@@ -21,17 +21,15 @@ import numpy as np
 from annotated_types import Ge
 from keras import initializers, layers
 
-from common.experiment import Data, Outcome, Recipe, Results, figures, main
+from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Alike, Lower
 
 
 @dataclass(frozen=True)
 class Config:
     side: Annotated[int, Ge(1)] = 14  # a hidden layer has side x side units
-    images: Annotated[int, Ge(3)] = 1_000  # test images
-    nets: Annotated[int, Ge(1)] = (
-        10  # of other random weights, over which the variances are averaged
-    )
+    images: Annotated[int, Examples("test"), Ge(3)] = 1_000  # test images
+    nets: Annotated[int, Ge(1)] = 10  # of random weights; their variances are averaged
 
 
 ARMS = {"N(0, .01)": {"variance": 0.01}, "N(0, 1 / n)": {"variance": None}}

@@ -20,7 +20,7 @@ import numpy as np
 from annotated_types import Ge
 from keras import layers
 
-from common.experiment import Data, Outcome, Recipe, Results, figures, main
+from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Higher, Lower
 from common.ingredients.callbacks import Record
 from common.training import fit
@@ -32,7 +32,7 @@ class Config:
     batch_size: int = 10  # images in a mini-batch
     steps: Annotated[int, Ge(1)] = 24_000  # mini-batches trained on
     every: Annotated[int, Ge(1)] = 250  # steps between two measurements, which divide a pass's
-    watched: Annotated[int, Ge(1)] = 300  # test images whose activations are measured
+    watched: Annotated[int, Examples("test")] = 300  # test images whose activations are measured
 
 
 ARMS = {
