@@ -117,7 +117,7 @@ FASTER = {"than": SHUFFLED, "ratio": True, "source": "Loshchilov & Hutter 2015",
 FINDINGS = (
     Lower(LATE, SHUFFLED, than=ONCE, **MNIST),
     Alike(LATE, BALANCED, to=SHUFFLED, within=0.7),
-    Alike(LATE, f"{SHUFFLED}, BN", to=SHUFFLED, within=1),
+    Alike(LATE, f"{SHUFFLED}, BN", to=SHUFFLED, within=1, **MNIST),
     Higher(LATE, SORTED, than=SHUFFLED, by=30, source="LeCun et al. 1998", **MNIST),
     Higher(COST, ALONE, than=SHUFFLED, ratio=True),
     Higher(LATE, f"{ALONE}, BN", than=ALONE, by=20),
