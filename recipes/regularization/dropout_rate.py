@@ -5,8 +5,9 @@ numbers. Srivastava et al., Dropout (JMLR 15, 2014), section 7.3: the test error
 .8 of the units are retained, and rises beyond; figures without numbers.
 
 Differs from the source: two layers of 256 units and the first 1,000 images; inputs are kept. "The
-last layer" may mean the last hidden one or the outputs: both are tried. The learning rate is small;
-at .05 the test error is not flat, and rises from p = .4 on where both hidden layers drop units.
+last layer" may mean the last hidden one, where dropping changes nothing at p = .4, or the outputs,
+where it harms from .6 on. The learning rate is small; at .05 the test error is not flat, and rises
+from p = .4 on where both hidden layers drop units.
 
     make recipe-dropout-rate          three minutes on 2 cores
 """
@@ -74,6 +75,7 @@ FINDINGS = (
     ),
     Higher(ERROR, "p = 0.8, hidden layers", than=LECTURE, by=1),
     Alike(ERROR, "p = 0.4, first layer", to=LECTURE, within=0.5),
+    Higher(ERROR, "p = 0.6, outputs too", than="p = 0.6, hidden layers"),
 )
 
 
@@ -86,12 +88,13 @@ def plot(results: Results):
         errors = np.array([results.metric(ERROR, arm) for arm in arms]).T
         figures.curve(panel, errors, f"dropped: {name}", color, x)
     figures.label(panel, "", "p, probability of dropping a unit", ERROR)
+    panel.set_ylim(9, 15)  # outputs too: about 80 at .8
     figures.legend(panel)
     return figure
 
 
 SMOKE = {"n_train": 100, "width": 8, "epochs": 1}
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, seeds=4)
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, seeds=6)
 
 if __name__ == "__main__":
     main(RECIPE)
