@@ -108,7 +108,9 @@ def plot(results: Results):
     how = {"xlabel": "step", "each_seed": True, "every": results.config["every"]}
     figures.curves(at["e"], results, ACCURACY, **how)
     at["b"].legend(loc="lower right", bbox_to_anchor=(1, 0.08))
-    figure.legend(*at["e"].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(
+        *at["e"].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="accuracy"
+    )
     return figure
 
 
