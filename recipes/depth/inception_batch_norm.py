@@ -12,7 +12,7 @@ rate is raised, L2 is a fifth, as there. Without BN five times the learning rate
 here: two nets of three learned, a little less than at one. --paper has the whole net and 100
 passes; it has not been run, for two cores would need days.
 
-    make recipe-inception-batch-norm          eight to ten minutes on 2 cores
+    make recipe-inception-batch-norm          about ten minutes on 2 cores
 """
 
 from dataclasses import dataclass

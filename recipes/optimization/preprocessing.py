@@ -61,20 +61,20 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x, y), (x_test, y_test) = ((images.reshape(-1, 784), y) for images, y in data)
     x_held, y_held = x[-config.n_validation :], y[-config.n_validation :]
-    metrics = {}
-    for size, metric in TEST.items():  # the last is the largest
-        n = min(size, config.n_train)
+    metrics, errors = {}, {}
+    for n in sorted({min(size, config.n_train) for size in SIZES}):  # the last is the largest
         every = min(EVERY, n // config.batch_size)  # steps
         change, classes = preprocess(arm["stage"], x[:n] / 255), y[:n]
         seen, held, test = (change(a / 255).astype("float32") for a in (x[:n], x_held, x_test))
         net, costs = trained(config, arm, seed, seen, classes, every)
         best = np.argmin(evaluate_each(net, held, y_held)[1])
-        metrics[metric] = evaluate_each(net, test, y_test)[1][best]
-        if size == 300:
+        errors[n] = evaluate_each(net, test, y_test)[1][best]
+        if n == min(300, config.n_train):
             distances = pdist(seen.astype("float64"))
             metrics[SPREAD] = 100 * distances.std() / distances.mean()
     _, linear = trained(config, arm | {"linear": True}, seed, seen, classes, every)
     pairs = (NET, costs <= 0.1), (SOFTMAX, linear <= 0.2)  # by the first of the R nets
+    metrics |= {metric: errors[min(size, config.n_train)] for size, metric in TEST.items()}
     metrics |= {name: every * first(reached.any(axis=1)) for name, reached in pairs}
     hot, zeros = np.eye(10)[classes], {"kernel_initializer": "zeros"}
     h, least, theory = least_squares(seen, hot, config.full_steps)
