@@ -71,7 +71,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
         errors[n] = evaluate_each(net, test, y_test)[1][best]
         if n == min(300, config.n_train):
             distances = pdist(seen.astype("float64"))
-            metrics[SPREAD] = 100 * distances.std() / distances.mean()
+            metrics[SPREAD] = np.round(100 * distances.std() / distances.mean(), 4)
     _, linear = trained(config, arm | {"linear": True}, seed, seen, classes, every)
     pairs = (NET, costs <= 0.1), (SOFTMAX, linear <= 0.2)  # by the first of the R nets
     metrics |= {metric: errors[min(size, config.n_train)] for size, metric in TEST.items()}
@@ -83,7 +83,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     full = fit(model, seen, hot, batch_size=n, epochs=config.full_steps).history["loss"]
     above = np.array(full) - least
     metrics |= {CONDITION: h[0] / h[99], SQUARES: first(above <= above[0] / 5) - 1}
-    metrics[APART] = np.abs(above - theory).max()
+    metrics[APART] = np.round(np.abs(above - theory).max(), 6)  # below is a processor's noise
     curves = {ABOVE: above, THEORY: theory, COST: np.nanmin(costs, axis=1)}
     two = x[: config.n_train].reshape(-1, 2, 14, 2, 14).mean(axis=(2, 4))[:, [0, 1], [1, 0]] / 255
     return Outcome(metrics, curves, {"two pixels": preprocess(arm["stage"], two)(two)[:500]})
