@@ -6,8 +6,8 @@ calls "the net while it learns": four hidden layers of 1,000 sigmoids, weights f
 million steps; with five layers for as long as they waited. No other figures.
 
 Differs from the source: 200 units on MNIST, not on generated shapes; at the learning rate of .5 the
-last layer returns after some 6,000 steps. tanh and softsign, at .1, learn at once. All their layers
-saturate together; in the paper those of tanh do so one after the other, from the first one on.
+last layer returns after 5,000 to 13,000 steps. tanh and softsign, at .1, learn at once. All their
+layers saturate together; in the paper those of tanh do so one after the other, from the first on.
 
     make recipe-sigmoid-saturation          two minutes on 2 cores
 """
