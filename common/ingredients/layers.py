@@ -75,8 +75,10 @@ def predict_crops(crop, net, images):
     ten = ops.reshape(ops.softmax(ops.cast(logits, "float32")), (10, -1, logits.shape[-1]))
     model = keras.Model(pixels, [ten[4], ops.mean(ten, axis=0)])  # number 4 is the middle
     n = max(1, 2**18 // images[:1].nbytes)  # few enough for the responses to fit into memory
-    batches = [model.predict_on_batch(images[i : i + n]) for i in range(0, len(images), n)]
-    return tuple(np.concatenate(outputs) for outputs in zip(*batches, strict=True))
+    batches = [images[i : i + n] for i in range(0, len(images), n)]
+    # Each replica answers for the whole batch.
+    found = [[out[: len(some)] for out in model.predict_on_batch(some)] for some in batches]
+    return tuple(np.concatenate(outputs) for outputs in zip(*found, strict=True))
 
 
 def pca_colors(images):

@@ -74,8 +74,9 @@ def total_cost(targets, logits):
 @np.errstate(all="ignore")  # a net may have diverged
 def evaluate_each(model, x, y):
     """Mean cross-entropy and error (%) of each net, (R,) each; NaN and about 90 if it diverged."""
-    parts = [model.predict_on_batch(x[i : i + 1024]) for i in range(0, len(x), 1024)]
-    logits = np.concatenate(parts)
+    parts = [x[i : i + 1024] for i in range(0, len(x), 1024)]
+    # Each replica answers for the whole batch.
+    logits = np.concatenate([model.predict_on_batch(part)[: len(part)] for part in parts])
     logits = logits - logits.max(axis=2, keepdims=True)
     cost = np.log(np.exp(logits).sum(axis=2)) - logits[np.arange(len(y)), :, y]
     return cost.mean(axis=0), 100 * np.mean(logits.argmax(axis=2) != y[:, None], axis=0)

@@ -5,19 +5,17 @@ import numpy as np
 
 
 class Ordered(keras.utils.PyDataset):
-    """Mini-batches for `fit` in epochs whose examples are chosen as each one begins.
+    """Mini-batches for `fit` of the examples in `rows`, which a callback may change between epochs.
 
     Args:
         x, y: all examples (n, ...).
         batch_size: of the mini-batches, all of them full.
-        length: examples in an epoch.
-        choose: number of the epoch, from 0 on -> rows of x and y (length,).
+        rows: of x and y in the order in which the first epoch shows them (m,).
     """
 
-    def __init__(self, x, y, batch_size, length, choose):
+    def __init__(self, x, y, batch_size, rows):
         super().__init__()
-        self.x, self.y, self.batch_size, self.choose = x, y, batch_size, choose
-        self.epoch, self.rows = 0, np.arange(length)
+        self.x, self.y, self.batch_size, self.rows = x, y, batch_size, rows
 
     def __len__(self):
         """Mini-batches in an epoch."""
@@ -27,11 +25,6 @@ class Ordered(keras.utils.PyDataset):
         """The mini-batch i."""
         rows = self.rows[i * self.batch_size :][: self.batch_size]
         return self.x[rows], self.y[rows]
-
-    def on_epoch_begin(self):
-        """Chooses."""
-        self.rows = self.choose(self.epoch)
-        self.epoch += 1
 
 
 def in_passes(order, y, batch_size, passes, rng):

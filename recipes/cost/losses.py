@@ -80,7 +80,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 def outputs_of(model, images):
     """(n, R, 10); those of a net that has diverged are 0."""
-    parts = [model.predict_on_batch(part) for part in np.array_split(images, 10)]
+    parts = [model.predict_on_batch(part)[: len(part)] for part in np.array_split(images, 10)]
     return np.nan_to_num(np.concatenate(parts), posinf=0, neginf=0)
 
 

@@ -82,18 +82,18 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     rows = in_passes(arm["order"], y, config.batch_size, config.passes, rng).reshape(-1, quarter)
     costs, ranked = [], arm["order"] in (RANKED, DECAYING)
 
-    def choose(t):
+    def choose(t, logs):
         losses = examine(model, x, y)[0]
         costs.append(losses.mean())
-        if not ranked or t < QUARTERS:
-            return rows[t]
-        s = 100 if arm["order"] == RANKED else 1e8 * 1e-6 ** (t / (len(rows) - 1))
-        return by_rank(losses, quarter, s, rng)
+        examples.rows = rows[t]
+        if ranked and t >= QUARTERS:
+            s = 100 if arm["order"] == RANKED else 1e8 * 1e-6 ** (t / (len(rows) - 1))
+            examples.rows = by_rank(losses, quarter, s, rng)
 
-    examples = Ordered(x, y, config.batch_size, quarter, choose)
+    examples = Ordered(x, y, config.batch_size, rows[0])
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=choose)
     errors = Record(lambda: 100 * np.mean(examine(model, *test)[1]), QUARTERS)
-    how = {"epochs": len(rows), "shuffle": False, "callbacks": [errors]}
-    fit(model, examples, **how)
+    fit(model, examples, epochs=len(rows), shuffle=False, callbacks=[begin, errors])
     cost = np.array([*costs, examine(model, x, y)[0].mean()])
     took = np.argmax(cost <= 0.05) / QUARTERS if (cost <= 0.05).any() else np.inf
     measured = ranked * QUARTERS * (took - 1)  # before each quarter from the second pass on
@@ -105,7 +105,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 def examine(model, x, y):
     """Loss of each example, and whether it is taken for another class, (n,) each."""
     parts = np.array_split(x, -(-len(x) // 5_000))
-    z = np.concatenate([model.predict_on_batch(part) for part in parts])
+    z = np.concatenate([model.predict_on_batch(part)[: len(part)] for part in parts])
     z = z - z.max(axis=1, keepdims=True)
     return np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y], z.argmax(axis=1) != y
 

@@ -117,6 +117,26 @@ print(np.mean((one > 0) == (two > 0)))
     assert abs(float(done.stdout) - 0.5) < 0.1
 
 
+def test_predictions_under_replicas_are_those_of_one_device(forks, tmp_path):
+    """Each replica answers for the whole batch; what asks for predictions counts one answer."""
+    code = """
+import recipes, keras, numpy as np
+from common.training import distribution
+distribution.start("cpu:2")
+from common.ingredients.learning_rates import evaluate_each, nets_alike
+x, y = np.arange(9 * 784).reshape(9, 28, 28) % 255, np.arange(9)
+def costs():
+    return evaluate_each(nets_alike(3, [4], "relu", keras.initializers.GlorotUniform(1)), x, y)
+alone = costs()
+with distribution.scope():
+    shared = costs()
+np.testing.assert_allclose(shared, alone, rtol=1e-5)
+"""
+    (tmp_path / "predictions.py").write_text(code)
+    done = forks.run(str(tmp_path / "predictions.py"))
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("devices", ["auto", "cpu", "gpu", "gpu:0", "gpu:0,3", "cpu:1", "cpu:64"])
 def test_devices_that_make_sense(devices):
     distribution.check(devices)
