@@ -73,7 +73,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     test = examples(task, *data[1], rng)
     model = build_model(config, arm, seed)
     model.compile(keras.optimizers.SGD(TASKS[task][1]), cost_of(pair))
-    slope, wrong = slopes(pair, y, model.predict_on_batch(x)[: len(x)])
+    slope, wrong = slopes(pair, y, model.predict_on_batch(x)[: len(y)])
     errors = Record(lambda: error(task, pair, model, *test))
     first = errors.measure()
     fit(model, x, y, batch_size=10, epochs=config.epochs, callbacks=[errors])
@@ -98,7 +98,7 @@ def examples(task, images, digits, rng):
 
 def error(task, pair, model, x, y):
     """Wrong classes or labels (%), or the root mean square of the angles' errors (degrees)."""
-    wrong = slopes(pair, y, model.predict_on_batch(x)[: len(x)])[1]
+    wrong = slopes(pair, y, model.predict_on_batch(x)[: len(y)])[1]
     if task == "angle":
         return 45 * np.sqrt(np.mean(wrong**2))
     wrong = (y + wrong > 0.5) != y if task == "labels" else (y + wrong).argmax(1) != y.argmax(1)
