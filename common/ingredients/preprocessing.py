@@ -14,17 +14,20 @@ def preprocess(stage, x):
             mean of the variances is added to each.
         x: the training inputs, and no others.
     """
-    mean = x.mean(axis=0)
-    variances, axes = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+    mean = 0 if stage == "raw" else x.mean(axis=0)
+    if stage in ("raw", "mean subtracted"):
+        return lambda inputs: inputs - mean
 
     def scale(variance, floor=0.0):
         varies = variance > 1e-9 * variance.max()
         return np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1) + floor), 0)
 
-    matrix = {
-        "unit variance": np.diag(scale(x.var(axis=0))),
-        "decorrelated": axes,
-        "whitened": axes * scale(variances),
-        "whitened, floor": axes * scale(variances, variances.mean()),
-    }.get(stage, np.eye(len(mean)))
-    return lambda inputs: (inputs - mean * (stage != "raw")) @ matrix
+    if stage == "unit variance":
+        each = scale(x.var(axis=0))
+        return lambda inputs: (inputs - mean) * each
+    variances, axes = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+    if stage == "whitened":
+        axes = axes * scale(variances)
+    elif stage == "whitened, floor":
+        axes = axes * scale(variances, variances.mean())
+    return lambda inputs: (inputs - mean) @ axes

@@ -14,6 +14,7 @@ a layer; under N(0, 1 / n) over sixteenfold, for the slope of a sigmoid is at mo
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 import keras
@@ -75,10 +76,13 @@ def between(z):
 
 
 # ---- findings
-STEPS = tuple(zip(RATIO[1:], RATIO, strict=False))
 FINDINGS = (
     *(Alike(metric, arm, to=1.0, within=0.1) for arm in ARMS for metric in FORMULA),
-    *(Lower(b, arm, than_metric=a, by=5, ratio=True) for arm in ARMS for b, a in STEPS),
+    *(
+        Lower(after, arm, than_metric=before, by=5, ratio=True)
+        for arm in ARMS
+        for before, after in pairwise(RATIO)
+    ),
 )
 
 
