@@ -4,7 +4,8 @@
 `slowdown` shows on one sigmoid neuron that the quadratic cost learns slowest where it is most
 wrong, and that cross-entropy does not; `slowdown_net` shows the same on digits. `output_units`
 shows which cost belongs to which output unit. `bricks` builds nets and losses of parts that know
-their forward and backward step, and `losses` compares what these losses teach. The chapter begins
-with the lecture of Duisburg-Essen, follows Nielsen, Neural Networks and Deep Learning (2015),
-chapter 3, and the lecture of Busan after it, and ends with that of Konstanz.
+their forward and backward step, `losses` compares what these losses teach, and `svm_output`
+compares softmax with the hinge loss by the protocol of a paper. The chapter begins with the lecture
+of Duisburg-Essen, follows Nielsen, Neural Networks and Deep Learning (2015), chapter 3, and the
+lecture of Busan after it, and ends with that of Konstanz.
 """
