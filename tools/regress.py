@@ -34,7 +34,7 @@ import tyro
 from rich.console import Console
 
 from common import data, system
-from common.experiment import command, flags, grid, record, report, results, wording, workers
+from common.experiment import command, dispatch, flags, grid, record, report, results, wording
 from common.system import UsageError
 from tools import catalog, copying
 
@@ -112,7 +112,7 @@ class Row:
         return self.status in (NOT_SHOWN, MOVED, BROKEN)
 
 
-def measure(task: Task, on_progress: workers.Report | None = None) -> Row:
+def measure(task: Task, on_progress: dispatch.Report | None = None) -> Row:
     """Trains and judges; an exception becomes a row that is BROKEN."""
     began = time.perf_counter()
     try:
@@ -298,15 +298,15 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
         else:
             todo[key] = task
     jobs = chosen.jobs or command.usual_jobs()
-    deaths = workers.run(todo, measure, _start, jobs, lambda *_: None, tell)
+    deaths, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell)
     for key in todo.keys() - rows.keys():
         cause = deaths.get(key, "not begun, since every process died")
         tell(key, Row(*key, BROKEN, cause))
     return [rows[key] for key in sorted(rows)]
 
 
-def _start(threads: int) -> None:
-    grid.start_process("float32", "auto", threads)
+def _start(threads: int, number: int | None) -> None:
+    grid.start_process("float32", "auto", threads, number)
     tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 
@@ -385,4 +385,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from tools import regress  # by the name under which other processes import it
+
+    sys.exit(regress.main(sys.argv[1:]))

@@ -1,6 +1,8 @@
 """The command line of a recipe: progress, the table of findings, and the exit code."""
 
 import contextlib
+import dataclasses
+import importlib
 import os
 import sys
 import time
@@ -29,7 +31,21 @@ COLORS = {"NOT SHOWN": "bold red", "differs": "yellow", "not judged": "dim"}
 
 def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
     """Runs a recipe as the command line says and exits with the code that `run` returns."""
-    sys.exit(run(recipe, sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run(_importable(recipe), sys.argv[1:] if arguments is None else arguments))
+
+
+def _importable(recipe: Recipe) -> Recipe:
+    """The recipe whose functions and classes other processes can import, by its file's name.
+
+    A module that was started as a program is called `__main__`, which each process has of its own.
+    """
+    module = recipe.module
+    if module.__name__ != "__main__":
+        return recipe
+    name = module.__spec__.name if module.__spec__ else recipe.name
+    named = importlib.import_module(name)
+    train, config = (getattr(named, one.__name__) for one in (recipe.train, recipe.config))
+    return dataclasses.replace(recipe, train=train, config=config)
 
 
 def run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None = None) -> int:
@@ -124,8 +140,14 @@ def _load(recipe: Recipe, flags: Flags, side: int | None) -> data.Dataset:
 
 def _jobs(flags: Flags) -> int:
     """The number asked for, else one process for what takes seconds, else the usual number."""
-    if flags.jobs and flags.jobs > 1 and distribution.replicas() > 1:
-        raise UsageError(f"--jobs: expected 1 with several replicas, received {flags.jobs}")
+    if flags.jobs and flags.cluster:
+        raise UsageError("expected --jobs or --cluster, received both")
+    on_gpus = tf.config.get_visible_devices("GPU") and not distribution.has_workers()
+    if distribution.replicas() > 1 and not on_gpus:  # of several GPUs each run has one
+        if flags.jobs and flags.jobs > 1:
+            raise UsageError(f"--jobs: expected 1 with several replicas, received {flags.jobs}")
+        if flags.cluster:
+            raise UsageError(f"--cluster: expected one replica, received {distribution.describe()}")
     return flags.jobs or (1 if flags.smoke else usual_jobs())
 
 
@@ -168,6 +190,8 @@ def _tell(done: Done, plan: Plan, console: Console, seconds: float) -> None:
         picture = plan.out / f"{plan.recipe.name}.png"
         lines += [f"figure   {picture}"] * picture.exists()
     lines += [f"missing: {arm}, seed {seed}: {why}" for (arm, seed), why in done.missing.items()]
+    if done.retried:
+        lines.append(f"runs begun again after the death of their process: {done.retried}")
     if done.missing:
         lines.append("Finished runs are kept; the same command trains the rest.")
     kept = f", {done.kept} of {len(plan.runs)} runs kept from before" if done.kept else ""

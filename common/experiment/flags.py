@@ -31,8 +31,10 @@ class Flags:
     paper: bool = False  # the published protocol; may take hours
     # number of seeds, from 0 on
     seeds: Annotated[int | None, optional("N", "the recipe's own number")] = None
-    # number of processes that train arms and seeds side by side
+    # number of processes that train arms and seeds side by side, on GPUs one each
     jobs: Annotated[int | None, optional("N", "one per core, 1 on a GPU")] = None
+    # Dask scheduler whose workers train arms and seeds instead, or the file that it writes
+    cluster: Annotated[str | None, optional("ADDRESS", "none")] = None
     # name of the data set
     dataset: Annotated[str | None, optional("NAME", "the recipe's first, else mnist5k")] = None
     # folder of TensorFlow Datasets, or with mnist.npz, IDX files or cifar-10-batches-py
@@ -59,7 +61,7 @@ def parse_recipe(recipe: Recipe, arguments: list[str], dataset: str) -> tuple[st
     fields = [("common", Flags), ("recipe", recipe.config)]
     command = dataclasses.make_dataclass("command", fields, frozen=True)
     target = recipe.name.replace("_", "-")
-    is_script = recipe.module.__name__ == "__main__" and recipe.module.__spec__ is None
+    is_script = "." not in recipe.module.__name__
     parsed = parse(
         command,
         arguments,

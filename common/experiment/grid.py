@@ -14,6 +14,7 @@ import inspect
 import json
 import os
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -26,15 +27,17 @@ import numpy as np
 import tensorflow as tf
 
 from common import data, source, system
-from common.experiment import report, results, workers
+from common.experiment import dispatch, report, results
 from common.experiment.flags import Flags
 from common.experiment.recipe import Recipe, examples_used
 from common.experiment.results import Results
 from common.training import context, distribution
 
 COMMON = Path(__file__).parents[1]
-NUMBERS = ("metrics", "history", "seconds")  # what the file of a run holds; pictures are beside it
+# What the file of a run holds; pictures are beside it.
+KEPT = ("metrics", "history", "seconds", "hardware", "devices")
 Run = tuple[str, int]  # arm and seed
+Request = tuple[str, Path | None, int | None]  # data set, its folder, side of photographs
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class Plan:
     arms: tuple[str, ...] | None = None  # those trained, None: all that apply
 
     @property
+    def request(self) -> Request:
+        """What a process loads."""
+        folder = self.flags.data_dir and self.flags.data_dir.absolute()
+        return self.data.name, folder, self.recipe.side(self.config)
+
+    @property
     def runs(self) -> list[Run]:
         """Seed by seed, so that an interrupted experiment holds whole comparisons."""
         arms = self.arms or self.recipe.arms_for(self.preset, self.data.name)
@@ -63,10 +72,6 @@ class Plan:
 
         Settled once: an edit while the recipe runs must not mix the numbers of two versions.
         """
-        code = self.recipe.file.read_text()
-        used = [name for name in source.imported(code) if name.startswith("common.ingredients.")]
-        files = {COMMON / "ingredients" / f"{name.split('.')[2]}.py" for name in used}
-        files |= {*COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
         config = dataclasses.asdict(self.config)
         depends_on = {
             "schema": results.SCHEMA,
@@ -81,11 +86,11 @@ class Plan:
             "precision": self.flags.precision,
             "versions": system.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # it rounds differently
-            "recipe": source.what_runs(code),
-            "common": [source.what_runs(file.read_text()) for file in sorted(files)],
+            **what_runs(self.recipe.file),
         }
         if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # so do these
-            depends_on["devices"] = distribution.describe(), system.hardware()
+            each = "1 replica" if self.jobs > 1 else distribution.describe()
+            depends_on["devices"] = each, system.hardware()
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
 
@@ -102,6 +107,7 @@ class Done:
     results: Results | None
     kept: int  # runs finished by an earlier command
     missing: Mapping[Run, str]  # why
+    retried: int  # runs that were begun again after the death of their process
     interrupted: bool
 
 
@@ -126,7 +132,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
 
     def keep(run: Run, outcome: dict) -> None:
         if distribution.is_chief():
-            file, numbers = plan.file(run), {name: outcome[name] for name in NUMBERS}
+            file, numbers = plan.file(run), {name: outcome[name] for name in KEPT}
             if outcome["pictures"]:
                 results.write_arrays(file.with_suffix(".npz"), outcome["pictures"])
             system.write_whole(file, results.encode(numbers))
@@ -134,20 +140,25 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         finished[run] = outcome
         on_progress(run, 1.0)
 
-    request = plan.data.name, plan.flags.data_dir, recipe.side(plan.config)
-    task = functools.partial(Task, recipe.train, plan.config, request, plan.data.sha256)
+    task = functools.partial(Task, recipe.train, plan.config, plan.request)
+    if remote := plan.flags.cluster is not None:
+        plan.folder.mkdir(parents=True, exist_ok=True)  # workers that see it leave checkpoints
     todo = [run for run in plan.runs if run not in finished]
-    tasks = {run: task(run, recipe.arms[run[0]], plan.file(run)) for run in todo}
+    tasks = {run: task(run, recipe.arms[run[0]], plan.file(run).absolute(), remote) for run in todo}
     kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1
+    expected = identity(recipe.file, plan.data)
     start = functools.partial(start_process, plan.flags.precision, plan.flags.devices)
-    deaths, interrupted = {}, False
+    start = functools.partial(_start, start, recipe.train, plan.request, expected)
+    lost, retried, interrupted = {}, 0, False
     try:
-        deaths = workers.run(tasks, _train, start, jobs, on_progress, keep)
+        lost, retried = dispatch.run(
+            tasks, _train, start, jobs, on_progress, keep, plan.flags.cluster
+        )
     except KeyboardInterrupt:
         interrupted = True
-    missing = {run: deaths.get(run, "not begun") for run in tasks if run not in finished}
+    missing = {run: lost.get(run, "not begun") for run in tasks if run not in finished}
     if not finished:
-        return Done(None, kept, missing, interrupted)
+        return Done(None, kept, missing, retried, interrupted)
     found = _measured(plan, finished, time.perf_counter() - began)
     why_not = f"{len(missing)} of {len(plan.runs)} runs are missing" if missing else None
     found.content.update(report.judged(recipe, found.content, why_not, whole=plan.arms is None))
@@ -156,7 +167,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         system.write_whole(plan.out / "results.json", results.encode(found.content))
         if report.draw(recipe, found, plan.out) is None:  # nor does an older figure stand for these
             (plan.out / f"{recipe.name}.png").unlink(missing_ok=True)
-    return Done(found, kept, missing, interrupted)
+    return Done(found, kept, missing, retried, interrupted)
 
 
 def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> Results:
@@ -183,8 +194,10 @@ def _measured(plan: Plan, finished: Mapping[Run, dict], seconds: float) -> Resul
         "dataset": dataset | examples_used(plan.config, plan.data),
         "arms": arms,
         "versions": system.versions(),
-        "hardware": system.hardware(),
-        "devices": distribution.describe(),
+        **{
+            name: ", or ".join(dict.fromkeys(run[name] for run in finished.values()))
+            for name in ("hardware", "devices")
+        },
         "seconds": round(seconds, 1),
         "commit": system.commit(),
         "key": plan.folder.name,
@@ -198,32 +211,78 @@ class Task:
 
     train: Callable[[Any, Mapping[str, Any], int, data.Data], Any]
     config: Any
-    request: tuple[str, Path | None, int | None]  # data set, its folder, side of photographs
-    sha256: str
+    request: Request
     run: Run
     arm: Mapping[str, Any]
-    file: Path
+    file: Path  # where it is kept, and beside it what it shares and leaves unfinished
+    is_remote: bool  # whether that folder may be another machine's
 
 
-def start_process(precision: str, devices: str, threads: int) -> None:
-    """Sets up a process before its first operation, each of which may use `threads` threads."""
+def start_process(precision: str, devices: str, threads: int, number: int | None) -> None:
+    """Sets up a process, which may use `threads` threads, before its first operation.
+
+    Of several processes each has one device: the GPU of its number, if there are GPUs.
+    """
+    if number is not None:
+        for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):  # it trains alone, whoever started it
+            os.environ.pop(name, None)
+        kind, gpus = distribution.check(devices)
+        gpus = gpus or range(len(tf.config.list_physical_devices("GPU")))
+        if kind != "cpu" and gpus:
+            devices = f"gpu:{gpus[number % len(gpus)]}"
     distribution.start(devices)
     with contextlib.suppress(RuntimeError):  # TensorFlow already runs
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     keras.config.set_dtype_policy(precision)
 
 
-def _train(task: Task, on_progress: workers.Report) -> dict:
-    """One run, in whichever process: -> NUMBERS and pictures."""
+def _start(
+    start: Callable[[int, int | None], None],
+    train: Callable,
+    request: Request,
+    expected: Mapping[str, Any],
+    threads: int,
+    number: int | None,
+) -> None:
+    """`start`, and the check that this process is to train what is expected of it."""
+    start(threads, number)
+    for part, received in _identity(train, request).items():
+        if received != expected[part]:
+            raise system.UsageError(f"{part}: expected {expected[part]}, received {received}")
+
+
+def what_runs(file: Path) -> dict[str, Any]:
+    """What runs when a recipe is trained: its own code and that of `common`."""
+    text = file.read_text()
+    used = [name for name in source.imported(text) if name.startswith("common.ingredients.")]
+    files = {COMMON / "ingredients" / f"{name.split('.')[2]}.py" for name in used}
+    files |= {*COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
+    common = [source.what_runs(file.read_text()) for file in sorted(files)]
+    return {"recipe": source.what_runs(text), "common": common}
+
+
+def identity(file: Path, dataset: data.Dataset) -> dict[str, Any]:
+    """What decides the numbers of a process: versions, and checksums of code and data."""
+    code = hashlib.sha256(json.dumps(what_runs(file)).encode()).hexdigest()
+    versions = ", ".join(f"{name} {version}" for name, version in system.versions().items())
+    return {"versions": versions, "code": code[:12], "data": dataset.sha256[:12]}
+
+
+@functools.cache  # of what this process has loaded, whatever becomes of the files afterwards
+def _identity(train: Callable, request: Request) -> dict[str, Any]:
+    return identity(Path(inspect.getfile(train)), _load(*request))
+
+
+def _train(task: Task, on_progress: dispatch.Report) -> dict:
+    """One run, in whichever process: -> KEPT and pictures."""
     began, (arm, seed) = time.perf_counter(), task.run
     loaded = _load(*task.request)
-    if loaded.sha256 != task.sha256:
-        expected = f"expected {loaded.name} with checksum {task.sha256[:12]}"
-        received = f"{loaded.sha256[:12]}: it changed while the experiment ran"
-        raise data.DataError(f"{expected}, received {received}")
+    file = task.file
+    if task.is_remote and not file.parent.is_dir():
+        file = Path(tempfile.gettempdir(), *file.parts[-2:])
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
-    shared, fits = task.file.parent / "shared", _FITS.get((task.train, arm), 1)
-    run = context.Context(seed, task.file.with_suffix(".unfinished"), shared, on_progress, fits)
+    shared, fits = file.parent / "shared", _FITS.get((task.train, arm), 1)
+    run = context.Context(seed, file.with_suffix(".unfinished"), shared, on_progress, fits)
     with context.running(run), distribution.scope():
         try:
             outcome = task.train(task.config, task.arm, seed, loaded.arrays)
@@ -236,6 +295,8 @@ def _train(task: Task, on_progress: workers.Report) -> dict:
         "metrics": {name: results.short(value) for name, value in outcome.metrics.items()},
         "history": {name: [*map(results.short, values)] for name, values in outcome.curves.items()},
         "seconds": round(time.perf_counter() - began, 2),
+        "hardware": system.hardware(),
+        "devices": distribution.describe(),
         "pictures": {f"{arm}/{name}": np.asarray(array) for name, array in pictures.items()},
     }
 
@@ -261,10 +322,10 @@ def _load(name: str, data_dir: Path | None, side: int | None) -> data.Dataset:
 
 
 def _finished(file: Path) -> dict | None:
-    """NUMBERS and pictures of a finished run, None if there is none: a damaged one is repeated."""
+    """KEPT and pictures of a finished run, None if there is none: a damaged one is repeated."""
     try:
         found = json.loads(file.read_bytes())
         pictures = results.read_arrays(file.with_suffix(".npz"))
-        return {name: found[name] for name in NUMBERS} | {"pictures": pictures}
+        return {name: found[name] for name in KEPT} | {"pictures": pictures}
     except Exception:  # which kind depends on which byte is wrong
         return None

@@ -188,12 +188,11 @@ def test_a_message_of_several_lines_is_printed_as_one(capsys, tmp_path):
 
 
 def test_help_names_the_command_that_was_typed(capsys, monkeypatch):
-    for own, expected in (
-        ({}, "make recipe-test-flags"),
-        ({"__name__": "__main__", "__spec__": None}, "python test_flags.py"),  # python FILE
-        ({"__name__": "__main__", "__spec__": "one"}, "make recipe-test-flags"),  # python -m
+    for name, expected in (
+        ("recipes.cost.test_flags", "make recipe-test-flags"),  # python -m
+        ("test_flags", "python test_flags.py"),  # python FILE
     ):
-        of = {"__name__": "m", "__spec__": "one", "__doc__": "A.", "__file__": __file__} | own
+        of = {"__name__": name, "__doc__": "A.", "__file__": __file__}
         monkeypatch.setattr(Recipe, "module", property(lambda self, of=of: SimpleNamespace(**of)))
         with pytest.raises(SystemExit):
             flags.parse_recipe(recipe(), ["--help"], "")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from common import data, system
-from common.experiment import command, grid, record, report, workers
+from common.experiment import command, dispatch, grid, record, report
 from common.training import context, distribution, once
 from tools import catalog
 
@@ -92,7 +92,7 @@ def test_the_arm_that_makes_them_goes_on_as_those_that_find_them(tmp_path):
     assert after[0] == after[1]
 
 
-def start(threads):
+def start(threads, number):
     """Of each process."""
 
 
@@ -127,7 +127,7 @@ def wait_for(condition) -> None:
 
 
 def test_of_two_processes_one_makes_the_arrays_and_the_other_waits(tmp_path):
-    """If the one that makes them is killed, the other makes its own."""
+    """If the one that makes them is killed, the other makes them, for both."""
     tasks = {
         "a": (tmp_path, "both", False),
         "b": (tmp_path, "both", False),
@@ -135,15 +135,48 @@ def test_of_two_processes_one_makes_the_arrays_and_the_other_waits(tmp_path):
         "left": (tmp_path, "left", False),
     }
     results = {}
-    deaths = workers.run(tasks, ask, start, 2, lambda *_: None, results.__setitem__)
-    assert deaths == {"killed": "killed by SIGKILL"}
+    lost, again = dispatch.run(tasks, ask, start, 2, lambda *_: None, results.__setitem__)
+    assert (lost, again) == ({}, 1)
     (one, first), (other, second) = results["a"], results["b"]
     assert first != second
     assert one == other
     assert (tmp_path / "both.making").read_text() == f"{one}\n"
     made, maker = results["left"]
     assert made == maker
+    assert results["killed"][0] == made
     assert len((tmp_path / "left.making").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("devices", "number", "gpus", "expected"),
+    [
+        ("auto", None, 4, "auto"),  # a process of its own has all of them
+        ("auto", 0, 0, "auto"),
+        ("auto", 1, 4, "gpu:1"),
+        ("auto", 5, 4, "gpu:1"),
+        ("gpu", 2, 4, "gpu:2"),
+        ("gpu:1,3", 0, 4, "gpu:1"),
+        ("gpu:1,3", 1, 4, "gpu:3"),
+        ("cpu", 1, 4, "cpu"),
+    ],
+)
+def test_of_several_processes_each_has_one_gpu(devices, number, gpus, expected, monkeypatch):
+    started = []
+    monkeypatch.setattr(distribution, "start", started.append)
+    monkeypatch.setattr(grid.tf.config, "list_physical_devices", lambda _: list(range(gpus)))
+    grid.start_process("float32", devices, 1, number)
+    assert started == [expected]
+
+
+def test_of_several_processes_none_joins_a_training_of_several_workers(monkeypatch):
+    """`srun dask worker` has the variables of a job step with many tasks."""
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    monkeypatch.setattr(distribution, "start", lambda _: None)
+    grid.start_process("float32", "auto", 1, None)
+    assert {"SLURM_STEP_NUM_TASKS", "TF_CONFIG"} <= os.environ.keys()
+    grid.start_process("float32", "auto", 1, 0)
+    assert not {"SLURM_STEP_NUM_TASKS", "TF_CONFIG"} & os.environ.keys()
 
 
 # --- the key of a run
@@ -376,7 +409,7 @@ def test_a_data_set_that_changes_while_recipes_run_is_refused(plain, monkeypatch
         measured(plain)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "received ffffffffffff: it changed while the experiment ran" in said
+    assert f"data: expected {bundled.sha256[:12]}, received ffffffffffff" in said
     assert not list(plain.glob("out/results.json"))
 
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from common import data
-from common.experiment import record
+from common.experiment import grid, record
 from common.experiment.findings import Exact
 from recipes.cost import slowdown
 from recipes.depth import vanishing_chain
@@ -93,6 +93,7 @@ def test_what_was_finished_is_not_trained_again(tmp_path, monkeypatch):
     recipe = dataclasses.replace(vanishing_chain.RECIPE, train=counted)
     monkeypatch.setattr(vanishing_chain, "RECIPE", recipe)
     monkeypatch.setattr(type(recipe), "file", catalog.path("vanishing_chain"))
+    monkeypatch.setattr(grid, "_identity", lambda *_: {})  # its function stands in this file
     runs = recipe.seeds * len(recipe.arms)
     for flags, expected in (([], runs), ([], runs), (["--fresh"], 2 * runs)):
         run(tmp_path, "vanishing-chain", *flags)
@@ -186,7 +187,7 @@ def test_a_recipe_that_breaks_stops_no_other(tmp_path, monkeypatch):
 
 def test_a_process_that_dies_is_named(tmp_path, monkeypatch):
     deaths = {SLOWDOWN: "killed by SIGKILL"}
-    monkeypatch.setattr(regress.workers, "run", lambda *_: deaths)
+    monkeypatch.setattr(regress.dispatch, "run", lambda *_: (deaths, 0))
     code, rows, page = run(tmp_path, "slowdown", "vanishing-chain")
     assert code == 1
     assert {row["status"] for row in rows.values()} == {"BROKEN"}
@@ -201,6 +202,7 @@ def test_a_refusal_is_broken_with_its_line(tmp_path, monkeypatch):
     recipe = dataclasses.replace(slowdown.RECIPE, train=refuse)
     monkeypatch.setattr(slowdown, "RECIPE", recipe)
     monkeypatch.setattr(type(recipe), "file", catalog.path("slowdown"))
+    monkeypatch.setattr(grid, "_identity", lambda *_: {})  # its function stands in this file
     code, rows, _ = run(tmp_path, "slowdown")
     assert code == 1
     assert rows[SLOWDOWN]["why"] == "slowdown: expected more, received less"
