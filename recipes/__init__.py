@@ -9,7 +9,13 @@ descent and its steps), `regularization` (a net that overfits, and what helps), 
 initialization and normalization in deep nets), `convolution` (AlexNet and its parts), `attack`
 (adversarial examples).
 
-Importing the package starts TensorFlow without its notices.
+Importing the package starts TensorFlow without its notices, once the command line is answered.
 """
 
-import common.startup  # noqa: F401
+import sys
+
+from common.early import answer
+
+answer(sys.orig_argv)
+
+import common.startup  # noqa: E402, F401

@@ -15,10 +15,13 @@ ALLOWED = {
     "startup": set(),
     "system": set(),
     "source": set(),
+    "hyperparameters": {"system"},
+    "flags": {"system"},
+    "early": {"flags", "hyperparameters", "system"},  # before TensorFlow starts
     "ingredients": set(),
     "data": {"system"},
     "training": {"startup", "system", "ingredients"},
-    "experiment": {"startup", "system", "source", "data", "training"},
+    "experiment": {"startup", "system", "source", "hyperparameters", "flags", "data", "training"},
 }
 FILES = sorted(COMMON.rglob("*.py"))
 # What a recipe may import above its rule, where everything goes into a copy.

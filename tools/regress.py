@@ -33,8 +33,8 @@ import tensorflow as tf
 import tyro
 from rich.console import Console
 
-from common import data, system
-from common.experiment import command, dispatch, flags, grid, record, report, results, wording
+from common import data, flags, system
+from common.experiment import command, dispatch, grid, record, report, results, wording
 from common.system import UsageError
 from tools import catalog, copying
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tensorflow as tf
 from rich import box
@@ -19,9 +19,10 @@ from rich.table import Table
 
 from common import data
 from common.experiment import grid, record, report, results, wording
-from common.experiment.flags import Flags, parse_recipe
 from common.experiment.grid import Done, Plan
-from common.experiment.recipe import Recipe, check_numbers, examples_used
+from common.experiment.recipe import Recipe, examples_used
+from common.flags import Flags, parse_recipe, preset_of
+from common.hyperparameters import check_numbers
 from common.system import UsageError, cores
 from common.training import distribution
 
@@ -79,7 +80,13 @@ def run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None = Non
 
 def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> int:
     began = time.perf_counter()
-    preset, flags, config = parse_recipe(recipe, arguments, "")
+    preset = preset_of(arguments)
+
+    def parsed(dataset: str) -> tuple[Flags, Any]:
+        about, config = recipe.module.__doc__ or "", recipe.configured(preset, dataset)
+        return parse_recipe(arguments, recipe.module.__name__, about, config)
+
+    flags, config = parsed("")
     out = flags.out or Path("results") / recipe.name
     # A log file has no width of its own; there the table may be as wide as it needs.
     console = Console() if sys.stdout.isatty() else Console(width=120)
@@ -93,7 +100,7 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
     loaded = _load(recipe, flags, recipe.side(config))
     for notice in loaded.notices:
         console.print(f"[bold reverse] ! [/] [bold]{escape(notice)}[/]", highlight=False)
-    config = parse_recipe(recipe, arguments, loaded.name)[2]
+    _, config = parsed(loaded.name)
     examples_used(config, loaded)
     if (out / "results.json").exists() and not flags.fresh:
         results.read_results(out / "results.json", recipe.name)

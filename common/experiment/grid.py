@@ -28,9 +28,9 @@ import tensorflow as tf
 
 from common import data, source, system
 from common.experiment import dispatch, report, results
-from common.experiment.flags import Flags
 from common.experiment.recipe import Recipe, examples_used
 from common.experiment.results import Results
+from common.flags import Flags
 from common.training import context, distribution
 
 COMMON = Path(__file__).parents[1]

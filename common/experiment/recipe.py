@@ -1,13 +1,11 @@
 """What a recipe hands over: its hyperparameters, arms, training, findings and figure."""
 
-import operator
 import sys
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,9 +13,8 @@ from matplotlib.figure import Figure
 from common.data import Data, Dataset
 from common.experiment.findings import Finding
 from common.experiment.results import Results
+from common.hyperparameters import Examples, Photographs, flag, notes_of
 from common.system import UsageError
-
-BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
 
 @dataclass(frozen=True)
@@ -27,20 +24,6 @@ class Outcome:
     metrics: Mapping[str, float]  # final numbers by name
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)  # usually one an epoch
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)  # of seed 0, for the figure
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Annotates a hyperparameter that counts examples of the data set, validation at its end."""
-
-    of: Literal["train", "validation", "test"]
-
-
-class Photographs:
-    """Annotates the side (pixels) of the squares to which photographs are cut.
-
-    A recipe that has such a hyperparameter takes any data set of photographs.
-    """
 
 
 @dataclass(frozen=True)
@@ -91,32 +74,8 @@ class Recipe:
 
     def side(self, config: Any) -> int | None:
         """Side of the squares to which photographs are cut; None if it takes no photographs."""
-        sides = [name for name, notes in _notes(config).items() if Photographs in notes]
+        sides = [name for name, notes in notes_of(config).items() if Photographs in notes]
         return getattr(config, sides[0]) if sides else None
-
-
-def _notes(config: Any) -> dict[str, tuple]:
-    """What annotates each hyperparameter."""
-    hints = typing.get_type_hints(type(config), include_extras=True)
-    return {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
-
-
-def check_numbers(config: Any) -> None:
-    """Raises UsageError for a number that is not finite or not within its bounds.
-
-    A number must be positive unless annotated-types' Ge, Gt, Le, Lt or Interval say otherwise.
-    """
-    for name, notes in _notes(config).items():
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        said = [(key, getattr(note, key, None)) for note in notes for key in BOUNDS]
-        limits = [(key, limit) for key, limit in said if limit is not None] or [("gt", 0)]
-        within = all(getattr(operator, key)(value, limit) for key, limit in limits)
-        if not (within and abs(value) <= sys.float_info.max):  # neither infinite nor NaN
-            kind = "whole" if isinstance(value, int) else "finite"
-            words = " and ".join(f"{BOUNDS[key]} {limit:g}" for key, limit in limits)
-            raise UsageError(f"{_flag(name)}: expected a {kind} number {words}, received {value}")
 
 
 def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
@@ -124,7 +83,7 @@ def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
 
     Zero stands for all. Raises UsageError where the hyperparameters ask for more than there are.
     """
-    annotated = [(name, note) for name, notes in _notes(config).items() for note in notes]
+    annotated = [(name, note) for name, notes in notes_of(config).items() for note in notes]
     names = {note.of: name for name, note in annotated if isinstance(note, Examples)}
     held_out = getattr(config, names["validation"]) if "validation" in names else 0
     most = {"train": dataset.n_train - held_out, "validation": dataset.n_train - 1}
@@ -134,11 +93,6 @@ def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
         count = getattr(config, name)
         if count > most[of]:
             received = f"received {count} (running on {dataset.name})"
-            raise UsageError(f"{_flag(name)}: expected at most {most[of]}, {received}")
+            raise UsageError(f"{flag(name)}: expected at most {most[of]}, {received}")
         used[of] = count or most[of]
     return {f"n_{of}": count for of, count in used.items()}
-
-
-def _flag(name: str) -> str:
-    """How the command line calls a hyperparameter."""
-    return f"--{name.replace('_', '-')}"

@@ -11,7 +11,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from common.experiment import Examples, Outcome, Photographs, Recipe
-from common.experiment.recipe import check_numbers, examples_used
+from common.experiment.recipe import examples_used
+from common.hyperparameters import check_numbers
 from common.system import UsageError
 
 

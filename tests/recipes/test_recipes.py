@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from common.experiment import command, findings
-from common.experiment.recipe import check_numbers
 from common.experiment.results import Results
+from common.hyperparameters import check_numbers
 from tools import catalog
 
 ROOT = Path(__file__).parents[2]

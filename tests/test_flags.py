@@ -3,13 +3,13 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import pytest
 import tyro
 
-from common.experiment import Recipe, command, flags
+from common import flags
+from common.experiment import Recipe, command
 from common.system import UsageError
 
 
@@ -168,16 +168,25 @@ def recipe(**changed) -> Recipe:
 
 def test_a_flag_comes_before_the_preset_and_that_before_the_data_set():
     of = recipe(paper={"epochs": 9}, on={"mnist5k": {"epochs": 4, "sigma": 0.1}})
-    asked = flags.parse_recipe
-    assert asked(of, [], "")[2] == Config()
-    assert asked(of, [], "mnist5k")[2] == Config(4, 0.1)
-    preset, common, config = asked(of, ["--paper", "--seeds", "2"], "mnist5k")
-    assert (preset, common.paper, common.seeds) == ("paper", True, 2)
+
+    def asked(arguments, dataset):
+        config = of.configured(flags.preset_of(arguments), dataset)
+        return flags.parse_recipe(arguments, "recipes.cost.test", "", config)
+
+    assert asked([], "")[1] == Config()
+    assert asked([], "mnist5k")[1] == Config(4, 0.1)
+    common, config = asked(["--paper", "--seeds", "2"], "mnist5k")
+    assert (common.paper, common.seeds) == (True, 2)
     assert config == Config(9, 0.1)
-    assert asked(of, ["--epochs", "5", "--paper"], "mnist5k")[2] == Config(5, 0.1)
-    assert asked(of, ["--epochs", "3"], "mnist5k")[2] == Config(3, 0.1)  # though it is the default
+    assert asked(["--epochs", "5", "--paper"], "mnist5k")[1] == Config(5, 0.1)
+    assert asked(["--epochs", "3"], "mnist5k")[1] == Config(3, 0.1)  # though it is the default
+
+
+def test_the_preset_that_is_named():
+    assert flags.preset_of(["--epochs", "3"]) == "default"
+    assert flags.preset_of(["--smoke"]) == "smoke"
     with pytest.raises(UsageError, match="expected --smoke or --paper, received both"):
-        asked(of, ["--paper", "--smoke"], "")
+        flags.preset_of(["--paper", "--smoke"])
 
 
 def test_a_message_of_several_lines_is_printed_as_one(capsys, tmp_path):
@@ -187,13 +196,14 @@ def test_a_message_of_several_lines_is_printed_as_one(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_help_names_the_command_that_was_typed(capsys, monkeypatch):
-    for name, expected in (
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
         ("recipes.cost.test_flags", "make recipe-test-flags"),  # python -m
         ("test_flags", "python test_flags.py"),  # python FILE
-    ):
-        of = {"__name__": name, "__doc__": "A.", "__file__": __file__}
-        monkeypatch.setattr(Recipe, "module", property(lambda self, of=of: SimpleNamespace(**of)))
-        with pytest.raises(SystemExit):
-            flags.parse_recipe(recipe(), ["--help"], "")
-        assert f"usage: {expected} " in capsys.readouterr().out
+    ],
+)
+def test_help_names_the_command_that_was_typed(module, expected, capsys):
+    with pytest.raises(SystemExit):
+        flags.parse_recipe(["--help"], module, "A.", Config())
+    assert f"usage: {expected} " in capsys.readouterr().out

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from common.experiment.recipe import Recipe
 from common.system import UsageError
 
 
@@ -49,28 +48,31 @@ class Flags:
     replot: bool = False  # draw the figure again from results.json, without training
 
 
-def parse_recipe(recipe: Recipe, arguments: list[str], dataset: str) -> tuple[str, Flags, Any]:
-    """Preset, flags and config; flags override what preset and data set change.
-
-    Raises UsageError.
-    """
-    presets = [name for name in ("smoke", "paper") if f"--{name}" in arguments]
-    if len(presets) == 2:
+def preset_of(arguments: list[str]) -> str:
+    """The preset that they name. Raises UsageError if they name two."""
+    named = [name for name in ("smoke", "paper") if f"--{name}" in arguments]
+    if len(named) == 2:
         raise UsageError("expected --smoke or --paper, received both")
-    preset = presets[0] if presets else "default"
-    fields = [("common", Flags), ("recipe", recipe.config)]
+    return named[0] if named else "default"
+
+
+def parse_recipe(arguments: list[str], module: str, about: str, config: Any) -> tuple[Flags, Any]:
+    """Flags and hyperparameters of the recipe of that module; those not named are as in `config`.
+
+    Raises UsageError. After --help, which begins with `about`, it raises SystemExit.
+    """
+    fields = [("common", Flags), ("recipe", type(config))]
     command = dataclasses.make_dataclass("command", fields, frozen=True)
-    target = recipe.name.replace("_", "-")
-    is_script = "." not in recipe.module.__name__
+    *folders, name = module.split(".")
     parsed = parse(
         command,
         arguments,
-        recipe.module.__doc__ or "",
-        prog=f"python {recipe.file.name}" if is_script else f"make recipe-{target}",
-        default=command(Flags(), recipe.configured(preset, dataset)),
+        about,
+        prog=f"make recipe-{name.replace('_', '-')}" if folders else f"python {name}.py",
+        default=command(Flags(), config),
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return preset, parsed.common, parsed.recipe
+    return parsed.common, parsed.recipe
 
 
 def parse(command: type, arguments: list[str], about: str, config: tuple = (), **how: Any) -> Any:
