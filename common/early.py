@@ -5,6 +5,8 @@ hyperparameters that a preset changes, is left to the recipe.
 """
 
 import ast
+import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ from common.flags import parse_recipe, preset_of
 from common.hyperparameters import Examples, Photographs, check_numbers
 from common.system import UsageError
 
+BACKENDS = ("tensorflow", "jax", "torch")
 LIGHT = ("annotated_types", "dataclasses", "pathlib", "typing")  # imported for `Config`
 
 
@@ -27,7 +30,11 @@ def answer(process: list[str]) -> None:
     if not (name.startswith("recipes.") and file.is_file()):
         return
     arguments = process[process.index(name) + 1 :]
+    backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     try:
+        if backend not in BACKENDS or not importlib.util.find_spec(backend):
+            expected = f"expected {', '.join(BACKENDS)}, installed"
+            raise UsageError(f"KERAS_BACKEND: {expected}; received {backend}")
         has_preset = preset_of(arguments) != "default"
         if not (has_preset and {"-h", "--help"} & set(arguments)):
             _parse(name, file, arguments, has_preset)

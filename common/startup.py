@@ -11,7 +11,8 @@ import tempfile
 _NOTICES = (b"cudart_stub.cc", b"InitializeLog()", b"oneDNN custom operations are on")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
+# Whatever ~/.keras/keras.json says.
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 # On by default on some processors only; without it convolutions take twice the time on others.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 _stderr = os.dup(2)

@@ -44,7 +44,10 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on."""
-    found = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+    names = dict.fromkeys(
+        ["tensorflow", "keras", "numpy", os.environ.get("KERAS_BACKEND", "tensorflow")]
+    )
+    found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
 
 

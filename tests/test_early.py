@@ -80,6 +80,16 @@ def test_what_is_refused_is_refused_in_the_same_line(arguments, capsys):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("backend", ["theano", "mxnet"])
+def test_a_backend_that_is_not_there_is_refused(backend, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(SystemExit) as ended:
+        early.answer(process("dropout"))
+    assert ended.value.code == 2
+    expected = "expected tensorflow, jax, torch, installed"
+    assert capsys.readouterr().err == f"dropout: KERAS_BACKEND: {expected}; received {backend}\n"
+
+
 def test_what_must_hold_between_hyperparameters_is_left_to_a_preset(capsys):
     for preset in ([], ["--smoke"]):
         arguments = [*preset, "--steps", "7"]  # of `every`, which a preset may change

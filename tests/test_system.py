@@ -108,6 +108,11 @@ def test_versions_are_those_that_run():
     }
 
 
+def test_another_backend_is_named_with_its_version(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "scipy")
+    assert system.versions().keys() == {"python", "tensorflow", "keras", "numpy", "scipy"}
+
+
 def test_importing_it_needs_no_tensorflow():
     code = "import sys; from common import system; print('tensorflow' in sys.modules)"
     root = Path(system.__file__).parents[1]

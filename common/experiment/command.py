@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import keras
 import tensorflow as tf
 from rich import box
 from rich.console import Console
@@ -96,6 +97,7 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
     check_numbers(flags)
     check_numbers(config)
     distribution.start(flags.devices)
+    _check_backend(recipe, flags)
     console.quiet = not distribution.is_chief()
     loaded = _load(recipe, flags, recipe.side(config))
     for notice in loaded.notices:
@@ -119,6 +121,17 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
     content = done.results.content
     moved = content["record"] and content["record"]["moved"]
     return FAILED if moved or any(e["shown"] is False for e in content["findings"]) else DONE
+
+
+def _check_backend(recipe: Recipe, flags: Flags) -> None:
+    if (backend := keras.backend.backend()) == "tensorflow":
+        return
+    if grid.needs_tensorflow(recipe.file):
+        expected = "expected tensorflow, whose gradients this recipe takes"
+        raise UsageError(f"KERAS_BACKEND: {expected}; received {backend}")
+    if distribution.replicas() > 1:
+        expected = f"expected one replica under KERAS_BACKEND={backend}"
+        raise UsageError(f"--devices: {expected}, received {distribution.describe()}")
 
 
 def _replot(recipe: Recipe, file: Path) -> Path:

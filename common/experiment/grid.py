@@ -253,12 +253,23 @@ def _start(
 
 def what_runs(file: Path) -> dict[str, Any]:
     """What runs when a recipe is trained: its own code and that of `common`."""
-    text = file.read_text()
-    used = [name for name in source.imported(text) if name.startswith("common.ingredients.")]
-    files = {COMMON / "ingredients" / f"{name.split('.')[2]}.py" for name in used}
-    files |= {*COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
+    files = {*ingredients(file), *COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
     common = [source.what_runs(file.read_text()) for file in sorted(files)]
-    return {"recipe": source.what_runs(text), "common": common}
+    return {"recipe": source.what_runs(file.read_text()), "common": common}
+
+
+def ingredients(file: Path) -> set[Path]:
+    """The files of `common.ingredients` that a recipe imports."""
+    names = source.imported(file.read_text())
+    used = [name.split(".")[2] for name in names if name.startswith("common.ingredients.")]
+    return {COMMON / "ingredients" / f"{name}.py" for name in used}
+
+
+def needs_tensorflow(file: Path) -> bool:
+    """Whether a recipe asks TensorFlow itself for gradients, and trains on no other backend."""
+    return any(
+        "tensorflow" in source.imported(one.read_text()) for one in (file, *ingredients(file))
+    )
 
 
 def identity(file: Path, dataset: data.Dataset) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def fit(
 
     x (n, ...) and y (n, ...) rest on the device, but a numpy.memmap is read as it is needed. Since
     an epoch is one program, batch methods of Keras's own callbacks are called once an epoch, as
-    under `steps_per_execution`. Other arguments and inputs, eager execution, and callbacks of one's
-    own with batch methods go to `model.fit` itself.
+    under `steps_per_execution`. Other arguments and inputs, eager execution, callbacks of one's own
+    with batch methods, and everything under another backend go to `model.fit` itself.
 
     Within `context.running` the seed of the order, progress and checkpoints come from there, and
     nothing is printed. Outside, the order is drawn as `keras.utils.set_random_seed` decides.
@@ -60,7 +60,8 @@ def fit(
     validation = validation_data if isinstance(validation_data, tuple | list) else ()
     arrays = (x, y, *validation)
     known = (
-        not others
+        keras.backend.backend() == "tensorflow"
+        and not others
         and isinstance(validation_data, tuple | list | None)
         and isinstance(validation_freq, int)
         and not isinstance(callbacks, keras.callbacks.CallbackList)
@@ -73,6 +74,12 @@ def fit(
     if not known:
         others |= {"validation_data": validation_data, "validation_freq": validation_freq}
         others |= {"steps_per_epoch": steps_per_epoch, "initial_epoch": initial_epoch}
+        if inside:
+            inside.begun += 1
+            done = keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: inside.progress((epoch + 1) / epochs)
+            )
+            callbacks = [*own, done]
         return model.fit(x, y, batch_size, epochs, verbose, callbacks, shuffle=shuffle, **others)
     batch_size = 32 if batch_size is None else batch_size
     counts = {"batch_size": batch_size, "epochs": epochs, "validation_freq": validation_freq}
@@ -120,6 +127,8 @@ def evaluate(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, floa
 
     Raises ValueError for lengths that disagree.
     """
+    if keras.backend.backend() != "tensorflow":
+        return model.evaluate(x, y, verbose=0, return_dict=True)
     return _evaluation(model, x, y)()
 
 

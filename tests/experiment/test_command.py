@@ -19,6 +19,7 @@ from common import data
 from common.experiment import Examples, Outcome, Recipe, command, figures, record, results
 from common.experiment.findings import Exact, Higher, Printed
 from common.training import context
+from tools import catalog
 
 ROOT = Path(__file__).parents[2]
 
@@ -450,6 +451,19 @@ def test_a_recipe_without_data_takes_none_alone(tmp_path, capsys):
     of = Recipe(Alone, {"only": {}}, measure, (), plot, smoke={}, datasets=("none",), seeds=1)
     assert call(tmp_path, "--dataset", "none", of=of) == 0
     assert "expected none, received mnist" in refusal(capsys, "--dataset", "mnist", of=of)
+
+
+def test_another_backend_than_tensorflow(tmp_path, capsys, monkeypatch):
+    """It is refused where TensorFlow's gradients are taken, and with replicas."""
+    monkeypatch.setattr(command.keras.backend, "backend", lambda: "jax")
+    out = ["--out", str(tmp_path / "out")]
+    assert call(tmp_path / "other", "--smoke") == 0
+    fgsm = catalog.load("fgsm")
+    expected = "KERAS_BACKEND: expected tensorflow, whose gradients this recipe takes; received jax"
+    assert expected in refusal(capsys, "--dataset", "mnist5k", *out, of=fgsm)
+    monkeypatch.setattr(command.distribution, "replicas", lambda: 2)
+    assert "expected one replica under KERAS_BACKEND=jax" in refusal(capsys, *out)
+    assert not (tmp_path / "out").exists()
 
 
 def test_more_examples_than_there_are_is_refused(tmp_path, capsys):

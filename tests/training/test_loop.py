@@ -387,6 +387,26 @@ def test_what_it_does_not_know_goes_to_keras(unknown, monkeypatch):
     assert handed == []
 
 
+def test_another_backend_trains_and_evaluates_by_keras(monkeypatch):
+    """Within a run it reports progress; the order is that of `keras.utils.set_random_seed`."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(context, "REPORT_SECONDS", 0.0)
+    said, found = [], []
+    for with_run in (True, False):
+        model = build()
+        model.compile(keras.optimizers.SGD(0.1), LOSS, metrics=["accuracy"])
+        keras.utils.set_random_seed(3)
+        if with_run:
+            with context.running(context.Context(0, report=said.append)):
+                history = fit(model, X, Y, batch_size=10, epochs=4)
+        else:
+            history = model.fit(X, Y, batch_size=10, epochs=4, verbose=0)
+        found.append((history.history, evaluate(model, X, Y)))
+    assert found[0] == found[1]
+    assert found[0][1] == model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert said == [0.25, 0.5, 0.75, 0.99]
+
+
 def test_progress_counts_the_fits_of_a_run(monkeypatch):
     monkeypatch.setattr(context, "REPORT_SECONDS", 0.0)
     said = []
