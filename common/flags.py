@@ -44,6 +44,7 @@ class Flags:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     # where to train: auto, cpu, gpu, gpu:0,1 or cpu:N (N logical devices, to try replicas)
     devices: Annotated[str, tyro.conf.arg(metavar="DEVICES")] = "auto"
+    deterministic: bool = False  # the same bits from the same GPU again, at some cost in time
     fresh: bool = False  # train everything again; else finished arms and seeds are kept
     replot: bool = False  # draw the figure again from results.json, without training
 

@@ -306,7 +306,7 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
 
 
 def _start(threads: int, number: int | None) -> None:
-    grid.start_process("float32", "auto", threads, number)
+    grid.start_process("float32", "auto", False, threads, number)
     tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 

@@ -84,6 +84,7 @@ class Plan:
             "arms": {name: dict(arm) for name, arm in self.recipe.arms.items()},
             "data": self.data.sha256,
             "precision": self.flags.precision,
+            **({"deterministic": True} if self.flags.deterministic else {}),
             "versions": system.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # it rounds differently
             **what_runs(self.recipe.file),
@@ -147,7 +148,8 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     tasks = {run: task(run, recipe.arms[run[0]], plan.file(run).absolute(), remote) for run in todo}
     kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1
     expected = identity(recipe.file, plan.data)
-    start = functools.partial(start_process, plan.flags.precision, plan.flags.devices)
+    settings = plan.flags.precision, plan.flags.devices, plan.flags.deterministic
+    start = functools.partial(start_process, *settings)
     start = functools.partial(_start, start, recipe.train, plan.request, expected)
     lost, retried, interrupted = {}, 0, False
     try:
@@ -218,7 +220,9 @@ class Task:
     is_remote: bool  # whether that folder may be another machine's
 
 
-def start_process(precision: str, devices: str, threads: int, number: int | None) -> None:
+def start_process(
+    precision: str, devices: str, deterministic: bool, threads: int, number: int | None
+) -> None:
     """Sets up a process, which may use `threads` threads, before its first operation.
 
     Of several processes each has one device: the GPU of its number, if there are GPUs.
@@ -234,6 +238,8 @@ def start_process(precision: str, devices: str, threads: int, number: int | None
     with contextlib.suppress(RuntimeError):  # TensorFlow already runs
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     keras.config.set_dtype_policy(precision)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
 
 
 def _start(

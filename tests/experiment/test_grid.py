@@ -164,8 +164,18 @@ def test_of_several_processes_each_has_one_gpu(devices, number, gpus, expected, 
     started = []
     monkeypatch.setattr(distribution, "start", started.append)
     monkeypatch.setattr(grid.tf.config, "list_physical_devices", lambda _: list(range(gpus)))
-    grid.start_process("float32", devices, 1, number)
+    grid.start_process("float32", devices, False, 1, number)
     assert started == [expected]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_operations_are_deterministic_if_that_is_asked_for(asked, monkeypatch):
+    calls = []
+    monkeypatch.setattr(distribution, "start", lambda _: None)
+    switch = "enable_op_determinism"
+    monkeypatch.setattr(grid.tf.config.experimental, switch, lambda: calls.append(1))
+    grid.start_process("float32", "auto", asked, 1, None)
+    assert bool(calls) is asked
 
 
 def test_of_several_processes_none_joins_a_training_of_several_workers(monkeypatch):
@@ -173,9 +183,9 @@ def test_of_several_processes_none_joins_a_training_of_several_workers(monkeypat
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     monkeypatch.setenv("TF_CONFIG", "{}")
     monkeypatch.setattr(distribution, "start", lambda _: None)
-    grid.start_process("float32", "auto", 1, None)
+    grid.start_process("float32", "auto", False, 1, None)
     assert {"SLURM_STEP_NUM_TASKS", "TF_CONFIG"} <= os.environ.keys()
-    grid.start_process("float32", "auto", 1, 0)
+    grid.start_process("float32", "auto", False, 1, 0)
     assert not {"SLURM_STEP_NUM_TASKS", "TF_CONFIG"} & os.environ.keys()
 
 
