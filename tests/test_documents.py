@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.experiment import report, results
-from tools import catalog
+from common.experiment import grid, report, results
+from tools import catalog, gpu_check
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -168,3 +168,16 @@ def test_rows_of_a_table_have_as_many_cells_as_its_head():
             found = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
             assert None in (cells, found) or found == cells, f"{page.name}: {line}"
             cells = found
+
+
+def test_recipes_that_need_tensorflow_are_named():
+    """Those on attacks all do."""
+    named = set(re.findall(r"`([a-z-]+)`", (ROOT / "docs" / "gpu.md").read_text()))
+    for name in catalog.recipes():
+        needs = grid.needs_tensorflow(catalog.path(name))
+        if catalog.path(name).parent.name == "attack":
+            assert needs
+        elif needs:
+            assert catalog.target(name) in named, name
+        elif catalog.target(name) in named:
+            assert name in gpu_check.RECIPES, name
