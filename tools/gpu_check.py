@@ -95,9 +95,15 @@ def main(arguments: list[str]) -> int:
         np.savez_compressed(folder / f"{dataset}.npz", **arrays)
     system.write_whole(folder / "records.json", json.dumps(records).encode())
     system.write_whole(folder / "run.py", RUN.encode())
-    wheels = [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS]
-    how = ["--quiet", "--no-deps", "--dest", str(folder / "wheels")]
-    command = [sys.executable, "-m", "pip", "download", *how, *wheels]
+    return fetch(
+        [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS], folder / "wheels"
+    )
+
+
+def fetch(packages: list[str], folder: Path) -> int:
+    """Downloads wheels for this version of Python and this system; pip's exit code."""
+    how = ["--quiet", "--no-deps", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *how, *packages]
     return subprocess.run(command, check=False).returncode
 
 

@@ -1,7 +1,6 @@
 """What is packed for a machine with a GPU; `make test-backends` runs it."""
 
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -12,19 +11,19 @@ from tools import catalog, gpu_check
 
 @pytest.fixture
 def packed(tmp_path, monkeypatch):
-    """The folder, and the command that fetches wheels."""
+    """The folder, and the packages that were asked for."""
     asked = []
 
-    def fetch(command, check):
-        asked.extend(command)
-        return subprocess.CompletedProcess(command, 0)
+    def fetch(packages, folder):
+        asked.extend(packages)
+        return 0
 
     def load(name):
         side = (32, 32, 3) if name == "cifar10" else (28, 28)
         part = np.zeros((4, *side), np.uint8), np.arange(4)
         return data.Dataset(name, (part, part), "made up", "0" * 64)
 
-    monkeypatch.setattr(gpu_check.subprocess, "run", fetch)
+    monkeypatch.setattr(gpu_check, "fetch", fetch)
     monkeypatch.setattr(gpu_check.data, "load", load)
     assert gpu_check.main([str(tmp_path / "to")]) == 0
     return tmp_path / "to", asked
