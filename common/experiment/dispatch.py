@@ -4,13 +4,18 @@ import contextlib
 import functools
 import json
 import logging
+import os
 import pickle
 import queue
+import signal
+import sys
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +35,6 @@ QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.http.routes": [],
 }
-IGNORE_INTERRUPT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 def run(
@@ -85,20 +89,61 @@ def _silent() -> Iterator[None]:
 @contextlib.contextmanager
 def _own(jobs: int) -> Iterator[Client]:
     """A scheduler in this process and worker processes beside it, which end with it."""
-    with (
-        dask.config.set(QUIET),
-        LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # a port that is free; nothing is shown there
-            memory_limit=0,  # Dask would stop what needs much memory
-            silence_logs=logging.CRITICAL + 1,
-            preload=[IGNORE_INTERRUPT],  # Ctrl-C is for this process, which ends the others
-        ) as processes,
-        Client(processes) as client,
-    ):
-        yield client
+    with dask.config.set(QUIET):
+        with _uninterrupted(), _unimported():
+            processes = LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # a port that is free; nothing is shown there
+                memory_limit=0,  # Dask would stop what needs much memory
+                silence_logs=logging.CRITICAL + 1,
+            )
+        with processes, Client(processes) as client:
+            try:
+                yield client
+            except BaseException:  # Dask would wait for what they are at
+                for nanny in processes.workers.values():
+                    nanny.auto_restart = False
+                    with contextlib.suppress(TypeError, ProcessLookupError):  # it has none
+                        os.kill(nanny.pid, signal.SIGKILL)
+                raise
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C comes afterwards, and never to threads and processes that are started within.
+
+    Dask leaves much behind if it is interrupted while it starts. Later this one ends the others.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # by itself it would let Ctrl-C through again
+    blocked, came = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), []
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _unimported() -> Iterator[None]:
+    """A process that is started within does not import the program, which takes it seconds.
+
+    It imports what it is sent by the name of its module.
+    """
+    program = sys.modules["__main__"]
+    names = {name: getattr(program, name, None) for name in ("__spec__", "__file__")}
+    program.__dict__.update(dict.fromkeys(names))
+    try:
+        yield
+    finally:
+        program.__dict__.update(names)
 
 
 @contextlib.contextmanager
@@ -205,9 +250,8 @@ def _work(topic: str, work: Callable, start: Start, workers: Mapping, task: Any)
     worker = get_worker()
     name = worker.get_current_task()
     worker.log_event(topic, (name, None))
-    _begin(
-        start, workers, worker
-    )  # here too: the worker may be new, and Keras's settings are a thread's
+    # Here too, for the worker may be new, and Keras's settings are those of a thread.
+    _begin(start, workers, worker)
 
     def report(share: float) -> None:
         known = worker.state.tasks.get(name)
