@@ -7,8 +7,8 @@ Many steps: Madry et al. 2018. "random start": Wong, Rice & Kolter, Fast is bett
 2020), on x' alone, a step of 1.25 epsilon from a random place within epsilon of x.
 
 Differs from the source: a small conv net, two epochs. Without attack it errs more (cause unknown).
---paper trains for 30: the net then errs on 2 % after one step, on all after twenty, and on 10 % with
-noise. It has learned to hide its gradient; with the random start it has not (14 % after twenty).
+--paper trains for 30: the net then errs on 2 % after one step and on all after twenty, for it has
+learned to hide its gradient; with the random start it has not (14 % after twenty).
 
     make recipe-adversarial-training          two to five minutes on 2 cores
 """
