@@ -20,7 +20,7 @@ help:
 	@echo 'make notebook-NAME DEST=DIR       the same as a Jupyter notebook (FORCE=1)'
 	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
 	@echo 'make test                         every test, on real data where they are found'
-	@echo 'make test-backends                copies on the JAX and PyTorch backends of Keras'
+	@echo 'make test-backends                recipes on JAX, copies on JAX and PyTorch'
 	@echo 'make lint                         ruff: format and rules'
 	@echo 'make bench [ARGS=--record]        speed beside plain Keras, PyTorch and NumPy (to docs/)'
 	@echo 'make record-NAME [ARGS=--paper]   run one, say what moved, keep its results in docs/'

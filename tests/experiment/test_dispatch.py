@@ -40,10 +40,9 @@ def work(task, report):
         error = RuntimeError("a strange one")
         error.extra = lambda: None
         raise error
-    if what == "long":
-        for i in range(300):
-            time.sleep(0.1)
-            report(i / 300)
+    if what == "stuck":
+        time.sleep(60)
+        file.with_suffix(".end").touch()
     return what, os.getpid(), os.environ["TEST_PROCESS"]
 
 
@@ -60,6 +59,12 @@ def run(folder, tasks, jobs=1, cluster=None):
         cluster=cluster,
     )
     return lost, again, results, seen
+
+
+def at_work():
+    """Processes that Dask has started here."""
+    children = psutil.Process().children(recursive=True)
+    return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
@@ -125,11 +130,40 @@ def test_a_result_that_cannot_be_taken_ends_all(tmp_path):
     def refuse(key, result):
         raise OSError("no space left")
 
-    began = time.monotonic()
-    tasks = {0: ("a", tmp_path / "a"), 1: ("long", tmp_path / "b")}
+    tasks = {0: ("a", tmp_path / "a"), 1: ("stuck", tmp_path / "b")}
     with pytest.raises(OSError, match="no space left"):
         dispatch.run(tasks, work, start, 2, **NOTHING, on_result=refuse)
-    assert time.monotonic() - began < 25
+    assert not at_work()
+    assert not (tmp_path / "b.end").exists()
+
+
+def test_ctrl_c_comes_after_the_processes_have_started():
+    """And never to what is started within; a program that is started is not imported there."""
+    seen, program = [], sys.modules["__main__"]
+    before = program.__file__, program.__spec__
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+    def interrupted():
+        with dispatch._uninterrupted(), dispatch._unimported():
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append(subprocess.check_output([sys.executable, "-c", code]))
+            seen.append((program.__file__, program.__spec__))
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert seen == [b"True\n", (None, None)]
+    assert (program.__file__, program.__spec__) == before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_interrupted_it_ends_its_processes_whatever_they_are_at(tmp_path):
+    def interrupt(key, share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dispatch.run({0: ("stuck", tmp_path / "a")}, work, start, 2, interrupt, print)
+    assert not at_work()
+    assert not (tmp_path / "a.end").exists()
 
 
 # --- a cluster
