@@ -142,7 +142,9 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         on_progress(run, 1.0)
 
     task = functools.partial(Task, recipe.train, plan.config, plan.request)
-    if remote := plan.flags.cluster is not None:
+    remote, made = plan.flags.cluster is not None, []
+    if remote:
+        made = [one for one in (plan.folder, *plan.folder.parents) if not one.exists()]
         plan.folder.mkdir(parents=True, exist_ok=True)  # workers that see it leave checkpoints
     todo = [run for run in plan.runs if run not in finished]
     tasks = {run: task(run, recipe.arms[run[0]], plan.file(run).absolute(), remote) for run in todo}
@@ -158,6 +160,11 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         )
     except KeyboardInterrupt:
         interrupted = True
+    except system.UsageError:
+        for folder in made:
+            with contextlib.suppress(OSError):  # something stands in it
+                folder.rmdir()
+        raise
     missing = {run: lost.get(run, "not begun") for run in tasks if run not in finished}
     if not finished:
         return Done(None, kept, missing, retried, interrupted)
