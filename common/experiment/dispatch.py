@@ -8,6 +8,7 @@ import os
 import pickle
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, TimeoutError, Worker, get_worker, wait
+from distributed.comm import get_address_host_port
 
 from common.system import UsageError, cores
 
@@ -153,6 +155,9 @@ def _joined(cluster: str) -> Iterator[Client]:
     try:
         is_file = Path(cluster).is_file()
         address = json.loads(Path(cluster).read_text())["address"] if is_file else cluster
+        # A client that cannot connect would leave a thread behind, which may block the next one.
+        where = get_address_host_port(address, strict=True)
+        socket.create_connection(where, CONNECTION_SECONDS).close()
         client = Client(address, timeout=CONNECTION_SECONDS)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{expected} that answers, received {cluster}: {error}") from None

@@ -249,7 +249,7 @@ def test_a_worker_that_comes_late_takes_part(cluster, tmp_path):
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("tcp://127.0.0.1:9", "that answers, received tcp://127.0.0.1:9: Timed out"),
+        ("tcp://127.0.0.1:9", "that answers, received tcp://127.0.0.1:9: [Errno 111]"),
         ("nonsense", "received nonsense: missing port number"),
         ("scheduler.json", "received scheduler.json: missing port number"),  # there is none
         (__file__, f"received {__file__}: "),  # it is not a scheduler's
