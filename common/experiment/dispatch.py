@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, TimeoutError, Worker, get_worker, wait
-from distributed.comm import get_address_host_port
+from distributed.comm import get_address_host_port, normalize_address
 
 from common.system import UsageError, cores
 
@@ -156,7 +156,7 @@ def _joined(cluster: str) -> Iterator[Client]:
         is_file = Path(cluster).is_file()
         address = json.loads(Path(cluster).read_text())["address"] if is_file else cluster
         # A client that cannot connect would leave a thread behind, which may block the next one.
-        where = get_address_host_port(address, strict=True)
+        where = get_address_host_port(normalize_address(address), strict=True)
         socket.create_connection(where, CONNECTION_SECONDS).close()
         client = Client(address, timeout=CONNECTION_SECONDS)
     except (OSError, ValueError, KeyError, TypeError) as error:
