@@ -1,7 +1,10 @@
 """What numbers depend on in a file of source; nothing is run for that."""
 
 import ast
+from pathlib import Path
+from typing import Any
 
+COMMON = Path(__file__).parent
 RULE = "\n# ---- findings\n"  # what stands below it in a recipe trains nothing
 
 
@@ -36,3 +39,22 @@ def what_runs(source: str) -> str:
 
 def _names(tree: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def of_training(file: Path) -> dict[str, Any]:
+    """What runs when a recipe is trained: its own code and that of `common`."""
+    files = {*ingredients(file), *COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
+    common = [what_runs(file.read_text()) for file in sorted(files)]
+    return {"recipe": what_runs(file.read_text()), "common": common}
+
+
+def ingredients(file: Path) -> set[Path]:
+    """The files of `common.ingredients` that a recipe imports."""
+    names = imported(file.read_text())
+    used = [name.split(".")[2] for name in names if name.startswith("common.ingredients.")]
+    return {COMMON / "ingredients" / f"{name}.py" for name in used}
+
+
+def needs_tensorflow(file: Path) -> bool:
+    """Whether a recipe asks TensorFlow itself for gradients, and trains on no other backend."""
+    return any("tensorflow" in imported(one.read_text()) for one in (file, *ingredients(file)))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.experiment import grid, report, results
+from common import source
+from common.experiment import report, results
 from tools import catalog, gpu_check
 
 ROOT = Path(__file__).parents[1]
@@ -174,7 +175,7 @@ def test_recipes_that_need_tensorflow_are_named():
     """Those on attacks all do."""
     named = set(re.findall(r"`([a-z-]+)`", (ROOT / "docs" / "gpu.md").read_text()))
     for name in catalog.recipes():
-        needs = grid.needs_tensorflow(catalog.path(name))
+        needs = source.needs_tensorflow(catalog.path(name))
         if catalog.path(name).parent.name == "attack":
             assert needs
         elif needs:

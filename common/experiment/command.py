@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from common import data
+from common import data, source
 from common.experiment import grid, record, report, results, wording
 from common.experiment.grid import Done, Plan
 from common.experiment.recipe import Recipe, examples_used
@@ -126,7 +126,7 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
 def _check_backend(recipe: Recipe, flags: Flags) -> None:
     if (backend := keras.backend.backend()) == "tensorflow":
         return
-    if grid.needs_tensorflow(recipe.file):
+    if source.needs_tensorflow(recipe.file):
         expected = "expected tensorflow, whose gradients this recipe takes"
         raise UsageError(f"KERAS_BACKEND: {expected}; received {backend}")
     if distribution.replicas() > 1:

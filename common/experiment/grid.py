@@ -33,7 +33,6 @@ from common.experiment.results import Results
 from common.flags import Flags
 from common.training import context, distribution
 
-COMMON = Path(__file__).parents[1]
 # What the file of a run holds; pictures are beside it.
 KEPT = ("metrics", "history", "seconds", "hardware", "devices")
 Run = tuple[str, int]  # arm and seed
@@ -87,7 +86,7 @@ class Plan:
             **({"deterministic": True} if self.flags.deterministic else {}),
             "versions": system.versions(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # it rounds differently
-            **what_runs(self.recipe.file),
+            **source.of_training(self.recipe.file),
         }
         if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # so do these
             each = "1 replica" if self.jobs > 1 else distribution.describe()
@@ -264,30 +263,9 @@ def _start(
             raise system.UsageError(f"{part}: expected {expected[part]}, received {received}")
 
 
-def what_runs(file: Path) -> dict[str, Any]:
-    """What runs when a recipe is trained: its own code and that of `common`."""
-    files = {*ingredients(file), *COMMON.glob("training/*.py"), *COMMON.glob("data/*.py")}
-    common = [source.what_runs(file.read_text()) for file in sorted(files)]
-    return {"recipe": source.what_runs(file.read_text()), "common": common}
-
-
-def ingredients(file: Path) -> set[Path]:
-    """The files of `common.ingredients` that a recipe imports."""
-    names = source.imported(file.read_text())
-    used = [name.split(".")[2] for name in names if name.startswith("common.ingredients.")]
-    return {COMMON / "ingredients" / f"{name}.py" for name in used}
-
-
-def needs_tensorflow(file: Path) -> bool:
-    """Whether a recipe asks TensorFlow itself for gradients, and trains on no other backend."""
-    return any(
-        "tensorflow" in source.imported(one.read_text()) for one in (file, *ingredients(file))
-    )
-
-
 def identity(file: Path, dataset: data.Dataset) -> dict[str, Any]:
     """What decides the numbers of a process: versions, and checksums of code and data."""
-    code = hashlib.sha256(json.dumps(what_runs(file)).encode()).hexdigest()
+    code = hashlib.sha256(json.dumps(source.of_training(file)).encode()).hexdigest()
     versions = ", ".join(f"{name} {version}" for name, version in system.versions().items())
     return {"versions": versions, "code": code[:12], "data": dataset.sha256[:12]}
 
@@ -335,7 +313,7 @@ def _about_input(error: ValueError, train: Callable) -> ValueError:
     """
     where = traceback.extract_tb(error.__traceback__)[-1]
     file = Path(where.filename)
-    own = file.parent == COMMON / "ingredients" or file == Path(inspect.getfile(train))
+    own = file.parent == source.COMMON / "ingredients" or file == Path(inspect.getfile(train))
     return system.UsageError(str(error)) if own and where.line.startswith("raise ") else error
 
 

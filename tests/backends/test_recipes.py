@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from common.experiment import grid
+from common import source
 from tools import catalog
 
-NAMES = [name for name in catalog.recipes() if not grid.needs_tensorflow(catalog.path(name))]
+NAMES = [name for name in catalog.recipes() if not source.needs_tensorflow(catalog.path(name))]
 
 
 def run(name: str, *flags: str) -> str:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from common import data, system
+from common import data, source, system
 from common.experiment import command, dispatch, grid, record, report
 from common.training import context, distribution, once
 from tools import catalog
@@ -256,8 +256,8 @@ def plain(monkeypatch, tmp_path):
     monkeypatch.setattr(record, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(report, "draw", lambda *_: None)
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(grid.COMMON, tmp_path / "common", ignore=shutil.ignore_patterns("*.pyc"))
-    monkeypatch.setattr(grid, "COMMON", tmp_path / "common")
+    shutil.copytree(source.COMMON, tmp_path / "common", ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setattr(source, "COMMON", tmp_path / "common")
     (tmp_path / "digit.png").write_bytes(b"pixels")
     yield tmp_path
     keras.config.set_dtype_policy("float32")
@@ -385,8 +385,8 @@ def test_which_files_of_common_change_the_key(file, changes, plain):
 
 def test_ingredients_use_no_others():
     """Whose edits would not change the key."""
-    for file in (grid.COMMON / "ingredients").glob("*.py"):
-        assert not {one for one in grid.source.imported(file.read_text()) if "common." in one}
+    for file in (source.COMMON / "ingredients").glob("*.py"):
+        assert not {one for one in source.imported(file.read_text()) if "common." in one}
 
 
 def test_data_versions_arithmetic_and_devices_change_the_key(plain, monkeypatch):
