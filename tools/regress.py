@@ -298,15 +298,14 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
         else:
             todo[key] = task
     jobs = chosen.jobs or command.usual_jobs()
-    deaths, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell)
-    for key in todo.keys() - rows.keys():
-        cause = deaths.get(key, "not begun, since every process died")
+    lost, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell)
+    for key, cause in lost.items():
         tell(key, Row(*key, BROKEN, cause))
     return [rows[key] for key in sorted(rows)]
 
 
 def _start(threads: int, number: int | None) -> None:
-    grid.start_process("float32", "auto", False, threads, number)
+    grid.start_process(flags.Flags(), threads, number)
     tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
 
 

@@ -175,6 +175,10 @@ def _joined(cluster: str) -> Iterator[Client]:
 
 
 def _on(client, tasks, work, start, on_progress, on_result) -> tuple[dict[Hashable, str], int]:
+    """`run` on the workers of a client: as many tasks as there are workers are handed out at once.
+
+    Of a task that waits at a worker its death would count as one more.
+    """
     topic, events = uuid.uuid4().hex, queue.SimpleQueue()
     names, begun = {f"{topic}-{i}": key for i, key in enumerate(tasks)}, Counter()
     waiting, running, lost, errors = list(names), {}, {}, []

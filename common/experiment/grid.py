@@ -149,9 +149,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     tasks = {run: task(run, recipe.arms[run[0]], plan.file(run).absolute(), remote) for run in todo}
     kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1
     expected = identity(recipe.file, plan.data)
-    settings = plan.flags.precision, plan.flags.devices, plan.flags.deterministic
-    start = functools.partial(start_process, *settings)
-    start = functools.partial(_start, start, recipe.train, plan.request, expected)
+    start = functools.partial(_start, plan.flags, recipe.train, plan.request, expected)
     lost, retried, interrupted = {}, 0, False
     try:
         lost, retried = dispatch.run(
@@ -226,13 +224,12 @@ class Task:
     is_remote: bool  # whether that folder may be another machine's
 
 
-def start_process(
-    precision: str, devices: str, deterministic: bool, threads: int, number: int | None
-) -> None:
+def start_process(flags: Flags, threads: int, number: int | None) -> None:
     """Sets up a process, which may use `threads` threads, before its first operation.
 
     Of several processes each has one device: the GPU of its number, if there are GPUs.
     """
+    devices = flags.devices
     if number is not None:
         for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):  # it trains alone, whoever started it
             os.environ.pop(name, None)
@@ -243,21 +240,21 @@ def start_process(
     distribution.start(devices)
     with contextlib.suppress(RuntimeError):  # TensorFlow already runs
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.config.set_dtype_policy(precision)
-    if deterministic:
+    keras.config.set_dtype_policy(flags.precision)
+    if flags.deterministic:
         tf.config.experimental.enable_op_determinism()
 
 
 def _start(
-    start: Callable[[int, int | None], None],
+    flags: Flags,
     train: Callable,
     request: Request,
     expected: Mapping[str, Any],
     threads: int,
     number: int | None,
 ) -> None:
-    """`start`, and the check that this process is to train what is expected of it."""
-    start(threads, number)
+    """Sets up a process; raises UsageError if it would not train what is expected of it."""
+    start_process(flags, threads, number)
     for part, received in _identity(train, request).items():
         if received != expected[part]:
             raise system.UsageError(f"{part}: expected {expected[part]}, received {received}")

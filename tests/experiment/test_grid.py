@@ -16,6 +16,7 @@ import pytest
 
 from common import data, source, system
 from common.experiment import command, dispatch, grid, record, report
+from common.flags import Flags
 from common.training import context, distribution, once
 from tools import catalog
 
@@ -164,7 +165,7 @@ def test_of_several_processes_each_has_one_gpu(devices, number, gpus, expected, 
     started = []
     monkeypatch.setattr(distribution, "start", started.append)
     monkeypatch.setattr(grid.tf.config, "list_physical_devices", lambda _: list(range(gpus)))
-    grid.start_process("float32", devices, False, 1, number)
+    grid.start_process(Flags(devices=devices), 1, number)
     assert started == [expected]
 
 
@@ -174,7 +175,7 @@ def test_operations_are_deterministic_if_that_is_asked_for(asked, monkeypatch):
     monkeypatch.setattr(distribution, "start", lambda _: None)
     switch = "enable_op_determinism"
     monkeypatch.setattr(grid.tf.config.experimental, switch, lambda: calls.append(1))
-    grid.start_process("float32", "auto", asked, 1, None)
+    grid.start_process(Flags(deterministic=asked), 1, None)
     assert bool(calls) is asked
 
 
@@ -183,9 +184,9 @@ def test_of_several_processes_none_joins_a_training_of_several_workers(monkeypat
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     monkeypatch.setenv("TF_CONFIG", "{}")
     monkeypatch.setattr(distribution, "start", lambda _: None)
-    grid.start_process("float32", "auto", False, 1, None)
+    grid.start_process(Flags(), 1, None)
     assert {"SLURM_STEP_NUM_TASKS", "TF_CONFIG"} <= os.environ.keys()
-    grid.start_process("float32", "auto", False, 1, 0)
+    grid.start_process(Flags(), 1, 0)
     assert not {"SLURM_STEP_NUM_TASKS", "TF_CONFIG"} & os.environ.keys()
 
 
