@@ -152,6 +152,12 @@ def counted(verdicts: list[bool]) -> str:
     return f"{sum(verdicts)} of {len(verdicts)}" if verdicts else ""
 
 
+def in_minutes(seconds: float) -> str:
+    """Whole minutes in words, at least one."""
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} minutes" if minutes > 1 else "a minute"
+
+
 def readme_table() -> str:
     """The recipes by chapter with their first finding, and which printed figures differ."""
     every = {name: records(name) for name in recipes()}
@@ -182,7 +188,7 @@ def readme_table() -> str:
                 shown = [f["shown"] for f in judged]
                 agrees = [f["printed"]["agrees"] for f in printed(content)]
                 paper = content["preset"] == "paper"
-                time = f"{content['seconds'] / 60:.0f} minutes" if paper else duration(name)
+                time = in_minutes(content["seconds"]) if paper else duration(name)
                 lines.append(
                     row(
                         f"{link} --paper" if paper else link,

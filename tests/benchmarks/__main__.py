@@ -6,6 +6,7 @@ python -m tests.benchmarks [--record]
 import sys
 from pathlib import Path
 
+import jax
 import torch
 
 from common import system
@@ -18,6 +19,7 @@ from tests.benchmarks import (
     gradients,
     kernels,
     replicas,
+    steps,
 )
 from tests.benchmarks.timing import ROUNDS
 
@@ -28,13 +30,14 @@ arguments = tuple(sys.argv[1:])
 if arguments not in PAGES:
     print(f"expected --record or nothing, received {' '.join(arguments)}", file=sys.stderr)
     sys.exit(2)
-versions = system.versions() | {"torch": torch.__version__}
+versions = system.versions() | {"torch": torch.__version__, "jax": jax.__version__}
 parts = [
     "# Benchmarks\n",
     f"Made by `make bench` on one core; {ROUNDS} rounds, ratios within each.\n",
     f"{system.hardware()}; {', '.join(f'{name} {one}' for name, one in versions.items())}.\n",
 ]
-for benchmark in (contest, kernels, costs, gradients, augmentation, alexnet, adversarial, replicas):
+PARTS = (contest, kernels, steps, costs, gradients, augmentation, alexnet, adversarial, replicas)
+for benchmark in PARTS:
     parts.append(benchmark.measure())
     print(parts[-1], flush=True)
 system.write_whole(PAGES[arguments], "\n".join(parts).encode())

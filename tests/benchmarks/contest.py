@@ -1,13 +1,15 @@
-"""The same training by plain Keras, PyTorch, NumPy by hand and `fit`: one table.
+"""The same training by plain Keras, PyTorch, JAX and NumPy by hand, and `fit`: one table.
 
 Each row is the net, mini-batch and optimizer of one recipe, on the same images. Keras and `fit`
-train the very same model; PyTorch's is written as its tutorials do, in an eager loop; NumPy's,
-where a row has one, is the formulas for a mini-batch in float32. All count loss and accuracy.
+train the very same model; PyTorch's is written as its tutorials do, in an eager loop; those of JAX
+(`scan`) and NumPy, where a row has one, are the formulas for a mini-batch in float32. All count
+loss and accuracy.
 """
 
 from __future__ import annotations
 
 import itertools
+import statistics
 import subprocess
 import sys
 import time
@@ -29,8 +31,10 @@ from common.training.loop import order
 from recipes.attack import adversarial_training
 from recipes.depth import batch_norm
 from recipes.regularization import augmentation, dropout, overfitting
+from tests.benchmarks import scan
 from tests.benchmarks.alexnet import CIFAR, torch_net
-from tests.benchmarks.timing import ROUNDS, Clock, rounds, spread
+from tests.benchmarks.kernels import uniform
+from tests.benchmarks.timing import ROUNDS, Clock, best_of, rounds, spread
 
 nn, functional = torch.nn, torch.nn.functional
 Seconds = Callable[[], float]
@@ -51,8 +55,21 @@ class Work:
 
     name: str
     n: int
+    operations: float  # of products and convolutions, for an image
     ours: Seconds
     others: dict[str, Seconds]
+
+
+def operations(model: keras.Model, forward=1, to_weights=1, to_inputs=1, to_image=0) -> float:
+    """Floating-point operations for an image: so many passes through the net, and back.
+
+    Of products and convolutions; back to the inputs of all layers, and to the image, which are
+    those of the first one.
+    """
+    layers = [one for one in model.layers if getattr(one, "kernel", None) is not None]
+    # A multiplication and an addition for each weight, at each place of its output.
+    each = [2 * one.kernel.shape.num_elements() * np.prod(one.output.shape[1:-1]) for one in layers]
+    return (forward + to_weights + to_inputs) * sum(each) + (to_image - to_inputs) * each[0]
 
 
 WAYS = ("ours", "Keras", "Keras, steps_per_execution")
@@ -180,11 +197,16 @@ def small_net(images: np.ndarray, labels: np.ndarray) -> Work:
 
         return numpy_epochs(unit(x_few).reshape(n, 784), targets, batch, 6, step)
 
-    others = {way: partial(keras_like, way, 6) for way in WAYS[1:]} | {
-        "PyTorch": pytorch,
-        "NumPy": numpy,
-    }
-    return Work("overfitting: 784-30-10, batch 10", n, partial(keras_like, "ours", 40), others)
+    def jax() -> float:
+        weights = scan.by_layer(overfitting.build_model(overfitting.Config(), {}, 0).get_weights())
+        x = unit(x_few).reshape(n, 784)
+        return scan.seconds(scan.sigmoid_loss, weights, [], x, targets, batch, 40, rate)
+
+    others = {way: partial(keras_like, way, 6) for way in WAYS[1:]}
+    others |= {"PyTorch": pytorch, "JAX": jax, "NumPy": numpy}
+    done = operations(overfitting.build_model(overfitting.Config(), {}, 0))
+    name = "overfitting: 784-30-10, batch 10"
+    return Work(name, n, done, partial(keras_like, "ours", 40), others)
 
 
 def normalized_net(images: np.ndarray, labels: np.ndarray) -> Work:
@@ -248,11 +270,21 @@ def normalized_net(images: np.ndarray, labels: np.ndarray) -> Work:
 
         return numpy_epochs(pixels.reshape(n, 784), labels, batch, 3, step)
 
-    others = {way: partial(keras_like, way, 3) for way in WAYS[1:]} | {
-        "PyTorch": pytorch,
-        "NumPy": numpy,
-    }
-    return Work("batch-norm: 3 x 100, batch 60", n, partial(keras_like, "ours", 6), others)
+    def jax() -> float:
+        model = batch_norm.build_model(batch_norm.Config(), arm, 0)
+        *hidden, out = [one for one in model.layers if isinstance(one, keras.layers.Dense)]
+        zero, one = np.zeros(100, np.float32), np.ones(100, np.float32)
+        weights = [(layer.get_weights()[0], one, zero) for layer in hidden]
+        weights.append(tuple(out.get_weights()))
+        x = pixels.reshape(n, 784)
+        how = batch, 6, rate
+        return scan.seconds(scan.normalized_loss, weights, [(zero, one)] * 3, x, labels, *how)
+
+    others = {way: partial(keras_like, way, 3) for way in WAYS[1:]}
+    others |= {"PyTorch": pytorch, "JAX": jax, "NumPy": numpy}
+    done = operations(batch_norm.build_model(batch_norm.Config(), arm, 0))
+    name = "batch-norm: 3 x 100, batch 60"
+    return Work(name, n, done, partial(keras_like, "ours", 6), others)
 
 
 def dropped_net(images: np.ndarray, labels: np.ndarray) -> Work:
@@ -305,11 +337,16 @@ def dropped_net(images: np.ndarray, labels: np.ndarray) -> Work:
         x = unit(x_few).reshape(n, 784)
         return numpy_epochs(x, y_few, batch, 3, step)
 
-    others = {way: partial(keras_like, way) for way in WAYS[1:]} | {
-        "PyTorch": pytorch,
-        "NumPy": numpy,
-    }
-    return Work("dropout: 3 x 1024, batch 100", n, partial(keras_like, "ours"), others)
+    def jax() -> float:
+        weights = dropout.build_model(config, dropout.ARMS["dropout"], 0).get_weights()
+        loss = scan.dropped_loss((config.drop_input, *[config.drop_hidden] * 3))
+        x, how = unit(x_few).reshape(n, 784), (batch, 3, rate, 0.95)
+        return scan.seconds(loss, scan.by_layer(weights), [], x, y_few, *how)
+
+    others = {way: partial(keras_like, way) for way in WAYS[1:]}
+    others |= {"PyTorch": pytorch, "JAX": jax, "NumPy": numpy}
+    done = operations(dropout.build_model(config, dropout.ARMS["dropout"], 0))
+    return Work("dropout: 3 x 1024, batch 100", n, done, partial(keras_like, "ours"), others)
 
 
 def distorted_net(images: np.ndarray, labels: np.ndarray) -> Work:
@@ -343,7 +380,8 @@ def distorted_net(images: np.ndarray, labels: np.ndarray) -> Work:
 
     others = {way: partial(keras_like, way) for way in WAYS[1:]} | {"PyTorch": pytorch}
     name = "augmentation: conv net, affine, batch 20"
-    return Work(name, n, partial(keras_like, "ours"), others)
+    done = operations(augmentation.build_model(config, augmentation.ARMS["conv 1000 affine"], 0))
+    return Work(name, n, done, partial(keras_like, "ours"), others)
 
 
 def photographs_net() -> Work:
@@ -367,7 +405,8 @@ def photographs_net() -> Work:
         return torch_epochs(net, optimizer, x, y, batch, 3, step)
 
     others = {way: partial(keras_like, way) for way in WAYS[1:]} | {"PyTorch": pytorch}
-    return Work("alexnet: 32 x 32, batch 128", n, partial(keras_like, "ours"), others)
+    done = operations(alexnet(10, 0))
+    return Work("alexnet: 32 x 32, batch 128", n, done, partial(keras_like, "ours"), others)
 
 
 def torch_conv() -> nn.Module:
@@ -405,7 +444,10 @@ def adversarial_net(images: np.ndarray, labels: np.ndarray) -> Work:
         return torch_epochs(net, optimizer, x, y, batch, 3, step)
 
     others = {way: partial(keras_like, way) for way in WAYS[1:]} | {"PyTorch": pytorch}
-    return Work("adversarial training, batch 100", n, partial(keras_like, "ours"), others)
+    # Forward with the image and with what FGSM makes of it, to the image, and back from both.
+    net = adversarial_training.build_model(config, arm, 0)
+    done = operations(net, forward=2, to_weights=2, to_inputs=3, to_image=1)
+    return Work("adversarial training, batch 100", n, done, partial(keras_like, "ours"), others)
 
 
 def attack(images: np.ndarray, labels: np.ndarray) -> Work:
@@ -444,12 +486,24 @@ def attack(images: np.ndarray, labels: np.ndarray) -> Work:
             (part.detach() + EPSILON * part.grad.sign()).clamp(0, 1)
         return time.perf_counter() - began
 
-    return Work("FGSM on 10,000 images", n, ours, {"Keras": tutorial, "PyTorch": pytorch})
+    done, others = (
+        operations(net, to_weights=0, to_image=1),
+        {"Keras": tutorial, "PyTorch": pytorch},
+    )
+    return Work("FGSM on 10,000 images", n, done, ours, others)
 
 
 WORKS = (small_net, normalized_net, dropped_net, distorted_net, photographs_net)
 WORKS += (adversarial_net, attack)
-RIVALS = (*WAYS[1:], "PyTorch", "NumPy")
+RIVALS = (*WAYS[1:], "PyTorch", "JAX", "NumPy")
+
+
+def fastest_product() -> float:
+    """Floating-point operations a second of a product of 1024 x 1024 matrices, the best way."""
+    x = uniform(1024, 1024)
+    of_torch, of_tf = torch.from_numpy(x), tf.constant(x)
+    ways = (lambda: x @ x, lambda: of_torch @ of_torch, lambda: of_tf @ of_tf)
+    return 2 * 1024**3 / min(best_of(way) for way in ways)
 
 
 def main(name: str) -> None:
@@ -459,8 +513,13 @@ def main(name: str) -> None:
     found = data.load("mnist", fallback="mnist5k")
     make = next(work for work in WORKS if work.__name__ == name)
     work = make() if make is photographs_net else make(*found.arrays[0])
+    peak = fastest_product()
     seconds = rounds({"ours": work.ours} | work.others)
+    peak = max(peak, fastest_product())
+    done = [work.n * work.operations / one for one in seconds["ours"]]
     cells = [spread([work.n / one for one in seconds["ours"]])]
+    share = spread([100 * one / peak for one in done])
+    cells.append(f"{1e-9 * statistics.median(done):.3g} of {1e-9 * peak:.3g}: {share} %")
     for rival in RIVALS:
         pairs = zip(seconds["ours"], seconds.get(rival, ()), strict=rival in seconds)
         cells.append(spread([theirs / ours for ours, theirs in pairs]) if rival in seconds else "")
@@ -470,7 +529,8 @@ def main(name: str) -> None:
 def measure() -> str:
     """The section of docs/benchmarks.md."""
     head = " | ".join(f"times as fast as {rival}" for rival in RIVALS)
-    rows = [f"| work | images a second, ours | {head} |", "|---" * (2 + len(RIVALS)) + "|"]
+    first = "| work | images a second, ours | GFLOP/s, of those of the fastest product"
+    rows = [f"{first} | {head} |", "|---" * (3 + len(RIVALS)) + "|"]
     for work in WORKS:
         command = [sys.executable, "-m", "tests.benchmarks.contest", work.__name__]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -482,7 +542,10 @@ def measure() -> str:
         f"## The same work\n\nMinimum / median / maximum of {ROUNDS} rounds, on {name}, each row "
         "in a process of its own. Keras is `Model.fit`, plain and with `steps_per_execution`, and "
         "for FGSM the eager code of TensorFlow's tutorial; PyTorch is the eager loop of its "
-        f"tutorials.\n\n{table}\n\n"
+        "tutorials, JAX an epoch by hand as one `lax.scan`. GFLOP/s count the products and "
+        "convolutions of a step, whatever else it does, and are compared with the fastest product "
+        "of 1024 x 1024 matrices that TensorFlow, PyTorch or NumPy gave in the same process.\n\n"
+        f"{table}\n\n"
         f"{REMARKS}"
     )
 

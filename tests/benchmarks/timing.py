@@ -35,6 +35,16 @@ def rounds(ways: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
     return found
 
 
+def best_of(operation: Callable[[], object], times: int = 30) -> float:
+    """Seconds of the fastest of some calls: what the machine can do."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        operation()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
 def compare(
     work: str, unit: str, ways: Mapping[str, Callable[[], float]], scale: float, per_second=False
 ) -> str:

@@ -693,6 +693,11 @@ def test_exactly_what_a_user_reads():
             "a 97.220, against 97.2; differ by 0.020 (90 %: 0.003 .. 0.037), within 0.5",
         ),
         (
+            Alike("x", "a", 0.9, within=0.5),
+            [0.8, 0.9, 1.00000001],
+            "a 0.9000, against 0.9; differ by 0 (90 %: -0.1686 .. 0.1686), within 0.5",
+        ),
+        (
             Lower("x", "a", 30.0),
             [10.0, 29.0, 50.0],
             "a 29.67, against 30; lower by 0.33 (-49.37 .. 50.04)",

@@ -24,3 +24,11 @@ def test_last_digits_do_not_write_a_record_anew():
     moved = [{"measured": {"mean": 10306.9703, "n": 3}, "shown": True}]
     assert catalog.rounded(findings) == catalog.rounded(last) != catalog.rounded(moved)
     assert catalog.rounded(findings) != catalog.rounded([findings[0] | {"shown": False}])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(3, "a minute"), (89, "a minute"), (91, "2 minutes"), (5400, "90 minutes")],
+)
+def test_whole_minutes_in_words(seconds, words):
+    assert catalog.in_minutes(seconds) == words
