@@ -14,8 +14,10 @@ def thinned(content: Content, points: int = 200, size: int = 200_000) -> dict[st
     Each series of `history` keeps at most `points` numbers to five significant digits, the ends
     among them; fewer, and none in the end, if it would take too many bytes. `history_length` of an
     arm holds the original lengths, {series: [n per seed]}, `history_index` the indices kept of n
-    points, {"n": [...]}.
+    points, {"n": [...]}. A record, which is thin, stays as it is: it would lose these.
     """
+    if "history_index" in content:
+        return dict(content)
     while len(encode(thin := _thin(content, points))) >= size and points:
         points = max(2, points // 2) if points > 2 else 0
     return thin

@@ -375,6 +375,13 @@ def test_a_record_stays_under_its_size(size):
     assert len(x) == 200 or len(encode(thinned(full, 2 * len(x) + 2, 10**9))) >= size
 
 
+def test_a_record_is_not_thinned_again():
+    """It is written anew when its findings are edited; its curves would lose their places."""
+    thin = thinned(with_history(300), points=20)
+    assert thinned(thin, points=20) == thin
+    assert list(thin["history_index"]) == ["300"]
+
+
 def test_metrics_are_recorded_whatever_their_size():
     thin = thinned(with_history(300), size=10)
     assert thin["arms"]["plain"]["history"] == {"cost 300": [[], []]}
