@@ -8,7 +8,7 @@ FILES := $(filter-out %/__init__.py,$(wildcard recipes/*/*.py))
 NAMES := $(subst _,-,$(basename $(notdir $(FILES))))
 
 .DEFAULT_GOAL := help
-.PHONY: help list record-all regress test test-backends lint bench readme install-gpu clean
+.PHONY: help list record-all regress test test-backends test-site lint bench readme site install-gpu clean
 # A file called like a target (results, tests) must never hide it.
 .SUFFIXES:
 
@@ -21,13 +21,15 @@ help:
 	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
 	@echo 'make test                         every test, on real data where they are found'
 	@echo 'make test-backends                recipes on JAX, copies on JAX and PyTorch'
+	@echo 'make site                         the gallery, in site/index.html'
+	@echo 'make test-site                    the gallery in Chromium'
 	@echo 'make lint                         ruff: format and rules'
 	@echo 'make bench [ARGS=--record]        speed beside plain Keras, PyTorch and NumPy (to docs/)'
 	@echo 'make record-NAME [ARGS=--paper]   run one, say what moved, keep its results in docs/'
 	@echo 'make record-all                   the same for all that have no record yet'
 	@echo 'make readme                       write the tables of README.md anew'
 	@echo 'make install-gpu                  TensorFlow with CUDA, for machines with a GPU'
-	@echo 'make clean                        remove .venv and caches (results stay)'
+	@echo 'make clean                        remove .venv, caches and site (results stay)'
 
 $(INSTALLED): requirements.lock
 	@for python in $(PYTHONS); do \
@@ -79,6 +81,15 @@ test: $(INSTALLED)
 test-backends: $(INSTALLED) $(VENV)/.installed-bench
 	@$(PYTHON) -m pytest tests/backends $(ARGS)
 
+test-site: $(INSTALLED) $(VENV)/.installed-site
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  echo 'expected chromium and chromedriver (on Debian: apt-get install chromium-driver),' \
+	       'received none' >&2; exit 2; }
+	@$(PYTHON) -m pytest tests/site $(ARGS)
+
+site: $(INSTALLED) $(VENV)/.installed-site
+	@$(PYTHON) -m tools.site $(ARGS)
+
 lint: $(INSTALLED)
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -90,9 +101,13 @@ $(VENV)/.installed-bench: requirements-bench.txt $(INSTALLED)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
+$(VENV)/.installed-site: requirements-site.lock $(INSTALLED)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-site.lock
+	@touch $@
+
 install-gpu: $(INSTALLED)
 	@$(PYTHON) -m pip install --disable-pip-version-check "tensorflow[and-cuda]==$$(sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.txt)"
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -48,6 +48,8 @@ TOOLS = {  # what is typed, what runs then
     "regress": "regress",
     "list": "catalog list",
     "readme": "catalog readme",
+    "site": "site",
+    "site ARGS=there": "site there",
 }
 
 

@@ -17,6 +17,7 @@ from common.experiment.results import Results
 # Okabe & Ito's palette without its yellow, which a projector swallows.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GRAY = "#555555"
+MARKER = 9  # size of the marks of published values
 
 STYLE = {
     "font.size": 17,
@@ -133,7 +134,8 @@ def points(
 ) -> None:
     """Published values as marks, joined by a dashed line where they are points of one curve."""
     line = "--" if joined else ""
-    axes.plot(x, y, color=color, linestyle=line, linewidth=2, marker="o", markersize=9, label=name)
+    how = {"marker": "o", "markersize": MARKER, "label": name}
+    axes.plot(x, y, color=color, linestyle=line, linewidth=2, **how)
 
 
 def grid(pictures: np.ndarray, columns: int) -> np.ndarray:

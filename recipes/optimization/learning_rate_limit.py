@@ -125,7 +125,7 @@ FINDINGS = (
     Exact(LIMIT, LINEAR[0], 2, within=1e-9),
     *(Exact(SAME, arm, 0, within=1e-9, source=SOURCE) for arm in LINEAR),
     Higher(LIMIT, DIGITS[2], than=DIGITS[0], ratio=True, by=2, source=SOURCE),
-    Printed(LIMIT, LINEAR[0], 2.38, SOURCE, cause="the curvature along the bias, 1, is left out"),
+    Printed(LIMIT, LINEAR[0], 2.38, SOURCE, cause="The curvature along the bias, 1, is left out"),
 )
 
 
