@@ -208,7 +208,8 @@ def findings_table(content: catalog.Content) -> str:
         verdict = wording.verdict(entry)
         texts = entry["name"], wording.measured_text(entry), wording.printed_text(entry)
         cells = [html.escape(text) for text in texts]
-        cells.append(f'<span class="{BADGES.get(verdict, "")}">{html.escape(verdict)}</span>')
+        why = f"<br><small>{html.escape(entry['why'])}</small>" if verdict == "not judged" else ""
+        cells.append(f'<span class="{BADGES.get(verdict, "")}">{html.escape(verdict)}</span>{why}')
         rows.append("".join(f"<td>{cell}</td>" for cell in cells))
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f'<div class="wide"><table>{body}</table></div>'

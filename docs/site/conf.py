@@ -16,3 +16,4 @@ html_show_sourcelink = False
 html_theme_options = {"top_of_page_buttons": []}
 pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
 language = "en"
+smartquotes = False  # "--paper" is a flag
