@@ -106,7 +106,7 @@ $(VENV)/.installed-site: requirements-site.lock $(INSTALLED)
 	@touch $@
 
 install-gpu: $(INSTALLED)
-	@$(PYTHON) -m pip install --disable-pip-version-check "tensorflow[and-cuda]==$$(sed -n 's/^tensorflow==\([0-9.]*\).*/\1/p' requirements.txt)"
+	@$(PYTHON) -m pip install --disable-pip-version-check -r requirements-gpu.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis site

@@ -132,6 +132,8 @@ def verdicts(name: str, kept: list[catalog.Content]) -> str:
     if agree:
         printed = f"{catalog.counted(agree)} as printed"
         marks.append(mark(all(agree), "agrees", "differs", printed))
+    if any(content["record"] and not content["record"]["moved"] for content in kept):
+        marks.append(mark(True, "agrees", "", "unchanged when trained again"))
     time = catalog.duration(name).partition(" on 2 cores")[0]
     return f'<div class="verdicts">{"".join(marks)}<span>{html.escape(time)}</span></div>'
 
