@@ -15,7 +15,7 @@ NAMES := $(subst _,-,$(basename $(notdir $(FILES))))
 help:
 	@echo 'make list                         the recipes by chapter, one line and one time each'
 	@echo 'make recipe-NAME [ARGS="..."]     run one; ARGS="--help" lists its flags'
-	@echo 'make cluster-NAME [WORKERS=2]     run one by several processes, as on several machines'
+	@echo 'make workers-NAME [WORKERS=2]     run one by several processes, as on several machines'
 	@echo 'make copy-NAME DEST=DIR           the recipe as one file of stock Keras (FORCE=1 FULL=1)'
 	@echo 'make notebook-NAME DEST=DIR       the same as a Jupyter notebook (FORCE=1)'
 	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
@@ -54,8 +54,8 @@ recipe-%: $(INSTALLED)
 	fi
 	@$(PYTHON) -m $(subst /,.,$(basename $(filter %/$(subst -,_,$*).py,$(FILES)))) $(ARGS)
 
-cluster-%: $(INSTALLED)
-	@$(PYTHON) -m tools.cluster $(subst -,_,$*) $(WORKERS) $(ARGS)
+workers-%: $(INSTALLED)
+	@$(PYTHON) -m tools.workers $(subst -,_,$*) $(WORKERS) $(ARGS)
 
 copy-%: $(INSTALLED)
 	@$(PYTHON) -m tools.copying script '$*' '$(DEST)' $(if $(FORCE),--force) $(if $(FULL),--full)

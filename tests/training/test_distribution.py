@@ -17,7 +17,7 @@ from common.system import UsageError
 from common.training import cluster, distribution
 from recipes.regularization.overfitting import RECIPE
 from tests.forks import Forks
-from tools.cluster import free_addresses
+from tools.workers import free_addresses
 
 ROOT = Path(__file__).parents[2]
 

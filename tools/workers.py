@@ -1,6 +1,6 @@
 """Several workers of one recipe on this machine, as they would run on several.
 
-python -m tools.cluster NAME WORKERS [FLAGS OF THE RECIPE]
+python -m tools.workers NAME WORKERS [FLAGS OF THE RECIPE]
 
 Each line of a worker is prefixed with its number. When one worker dies or fails, the others are
 ended, and its exit code is returned. Ctrl-C ends all.

@@ -1,4 +1,4 @@
-"""`make cluster-NAME`: workers of one recipe, what they write, and what becomes of a death."""
+"""`make workers-NAME`: workers of one recipe, what they write, and what becomes of a death."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def patched(tmp_path, monkeypatch):
 
 def launch(name: str, workers: str, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "tools.cluster", name, workers, *flags],
+        [sys.executable, "-m", "tools.workers", name, workers, *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,7 +64,7 @@ def test_a_killed_worker_ends_all_and_the_rerun_goes_on(tmp_path, patched):
     """Twice, once the chief and once the other, at random moments after a checkpoint."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     moments = random.Random(0)
-    code = "import sys; from tools import cluster; sys.exit(cluster.run(sys.argv[1:], 2))"
+    code = "import sys; from tools import workers; sys.exit(workers.run(sys.argv[1:], 2))"
 
     def start(out: Path) -> subprocess.Popen:
         return subprocess.Popen(
@@ -111,7 +111,7 @@ def test_a_killed_worker_ends_all_and_the_rerun_goes_on(tmp_path, patched):
 )
 def test_a_cluster_of_nothing_is_refused(arguments, expected):
     done = subprocess.run(
-        [sys.executable, "-m", "tools.cluster", *arguments],
+        [sys.executable, "-m", "tools.workers", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
