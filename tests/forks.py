@@ -39,6 +39,7 @@ class Fork:
         """The exit code."""
         if self.poll(timeout) is None:
             os.kill(self.pid, signal.SIGKILL)
+            self.poll(timeout)  # or the next one would read this one's answer
             raise TimeoutError(f"still running after {timeout} s: {self.stdout}{self.stderr}")
         return self.returncode
 
@@ -105,6 +106,7 @@ def serve() -> None:
 
 def _become(what: str, arguments: list[str], folder: str, said: str, environment: dict) -> None:
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if the tests run behind `&`
     os.environ.clear()
     os.environ.update(environment)
     for stream, name in ((0, os.devnull), (1, f"{said}/stdout"), (2, f"{said}/stderr")):

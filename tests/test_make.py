@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make
 
 def make(*arguments: str) -> subprocess.CompletedProcess:
     """`make ARGUMENTS`, as if no other make had started these tests."""
-    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS")
     environment = {name: value for name, value in os.environ.items() if name not in handed_down}
     return subprocess.run(
         ["make", *arguments],
