@@ -5,6 +5,7 @@ python -m tools.site [DIR]        writes it to DIR (site/), from where it opens 
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
@@ -290,7 +291,7 @@ def code(name: str) -> str:
     """`build_model` and `train` with lines that can be linked to, and the whole file, folded."""
     text = catalog.path(name).read_text()
     lines, parts = text.splitlines(keepends=True), []
-    tree = {node.name: node for node in copying.ast.parse(text).body if hasattr(node, "name")}
+    tree = {node.name: node for node in ast.parse(text).body if hasattr(node, "name")}
     for function in ("build_model", "train"):
         node = tree[function]
         own = "".join(lines[node.lineno - 1 : node.end_lineno])

@@ -10,7 +10,7 @@ import numpy as np
 OPPOSITE = {"lower": "higher", "higher": "lower"}
 SCIENTIFIC = -1  # in place of a number of digits after the point
 HUGE = 1e9
-ROUNDING = 1e-6  # of what the interval spans
+NEGLIGIBLE = 1e-6  # of what the interval spans
 Entry = Mapping[str, Any]  # of `findings` in results.json, where NaN is None
 
 
@@ -25,7 +25,7 @@ def name(finding: Any, means: Sequence[float], size: Sequence[float]) -> str:
     if is_reversed:
         size = [-size[0], -size[2], -size[1]]
     size = np.exp(size).tolist() if ratio else size
-    if not ratio and abs(size[0]) < ROUNDING * abs(size[1]):  # the means are equal as decimals
+    if not ratio and abs(size[0]) < NEGLIGIBLE * abs(size[1]):  # the means are equal as decimals
         size = [0.0, *size[1:]]
     places = _places(means) if ratio else max(_places(means), _places(size, 2))
     by, low, high = (_text(x, _places(size, 3) if ratio else places) for x in size)

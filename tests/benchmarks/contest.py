@@ -486,10 +486,8 @@ def attack(images: np.ndarray, labels: np.ndarray) -> Work:
             (part.detach() + EPSILON * part.grad.sign()).clamp(0, 1)
         return time.perf_counter() - began
 
-    done, others = (
-        operations(net, to_weights=0, to_image=1),
-        {"Keras": tutorial, "PyTorch": pytorch},
-    )
+    done = operations(net, to_weights=0, to_image=1)
+    others = {"Keras": tutorial, "PyTorch": pytorch}
     return Work("FGSM on 10,000 images", n, done, ours, others)
 
 

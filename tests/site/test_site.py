@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 import urllib.parse
 from html.parser import HTMLParser
 from pathlib import Path
@@ -210,11 +209,7 @@ def test_arms_series_and_axes_are_switched(browser, built):
     browser.execute_script(
         f"{box}.querySelectorAll('fieldset')[2].querySelectorAll('input')[1].click()"
     )
-    time.sleep(0.5)
-    label = browser.execute_script(
-        f"return {box}.querySelector('[aria-label*=\"log scale\"]') !== null"
-    )
-    assert label
+    until(browser, f"return {box}.querySelector('[aria-label*=\"log scale\"]')")
     assert not browser.get_log("browser")
 
 

@@ -37,7 +37,7 @@ function specOf(rows, name, label, arms, printed, log) {
       tooltip: [{ field: "arm" }, { field: "seed" }, { field: "x" }, { field: "y", format: ".4g" }],
     },
   };
-  const means = { mark: { type: "line", strokeWidth: 3, interpolate: "linear" }, encoding: { x, y: { ...y, aggregate: "mean" }, color, strokeDash } };
+  const means = { mark: { type: "line", strokeWidth: 3 }, encoding: { x, y: { ...y, aggregate: "mean" }, color, strokeDash } };
   const layers = [seeds, means];
   if (printed.length) {
     layers.push({

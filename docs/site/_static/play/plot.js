@@ -26,7 +26,7 @@ window.play = (() => {
     };
     inputs.forEach((input) => input.addEventListener("input", update));
     update();
-    return { update, set: (values) => {
+    return { set: (values) => {
       for (const input of inputs) if (input.name in values) input.value = values[input.name];
       update();
     } };
@@ -57,7 +57,6 @@ window.play = (() => {
       element("text", { ...label, x: 380, y: 36 + 15 * i, "text-anchor": "end", style: `fill: ${COLORS[i]}` }, svg, name);
     });
     svg.setAttribute("aria-label", `${title}: ${series.map((one) => one.name).join(", ")}`);
-    return { px, py };
   }
 
   return { COLORS, element, sliders, lines };
