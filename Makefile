@@ -8,7 +8,8 @@ FILES := $(filter-out %/__init__.py,$(wildcard recipes/*/*.py))
 NAMES := $(subst _,-,$(basename $(notdir $(FILES))))
 
 .DEFAULT_GOAL := help
-.PHONY: help list record-all regress test test-backends test-site lint bench readme site install-gpu clean
+.PHONY: help list record-all regress test test-backends test-site lint bench readme site notebooks \
+  install-gpu clean
 # A file called like a target (results, tests) must never hide it.
 .SUFFIXES:
 
@@ -18,6 +19,7 @@ help:
 	@echo 'make workers-NAME [WORKERS=2]     run one by several processes, as on several machines'
 	@echo 'make copy-NAME DEST=DIR           the recipe as one file of stock Keras (FORCE=1 FULL=1)'
 	@echo 'make notebook-NAME DEST=DIR       the same as a Jupyter notebook (FORCE=1)'
+	@echo 'make notebooks [DEST=DIR]         one for each recipe, in notebooks/ (FORCE=1)'
 	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
 	@echo 'make test                         every test, on real data where they are found'
 	@echo 'make test-backends                recipes on JAX, copies on JAX and PyTorch'
@@ -29,7 +31,7 @@ help:
 	@echo 'make record-all                   the same for all that have no record yet'
 	@echo 'make readme                       write the tables of README.md anew'
 	@echo 'make install-gpu                  TensorFlow with CUDA, for machines with a GPU'
-	@echo 'make clean                        remove .venv, caches and site (results stay)'
+	@echo 'make clean                        remove .venv, caches, site and notebooks (results stay)'
 
 $(INSTALLED): requirements.lock
 	@for python in $(PYTHONS); do \
@@ -62,6 +64,9 @@ copy-%: $(INSTALLED)
 
 notebook-%: $(INSTALLED)
 	@$(PYTHON) -m tools.copying notebook '$*' '$(DEST)' $(if $(FORCE),--force) $(if $(FULL),--full)
+
+notebooks: $(INSTALLED)
+	@$(PYTHON) -m tools.notebooks $(if $(DEST),'$(DEST)') $(if $(FORCE),--force) $(ARGS)
 
 regress: $(INSTALLED)
 	@$(PYTHON) -m tools.regress $(RECIPES) $(ARGS)
@@ -109,5 +114,5 @@ install-gpu: $(INSTALLED)
 	@$(PYTHON) -m pip install --disable-pip-version-check -r requirements-gpu.txt
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis site
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis site notebooks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and in how many
+
 
 class UsageError(ValueError):
     """A request that cannot be met; its message becomes one line: expected ..., received ..."""
@@ -37,9 +39,13 @@ def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:
 
 def cores() -> int:
     """Number of cores that this process may use, as Slurm and containers limit them."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if not hasattr(os, "sched_getaffinity"):  # not Linux
+        return os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):  # no limit on the processor's time
+        quota, period = map(int, CPU_LIMIT.read_text().split())
+        count = min(count, max(1, quota // period))
+    return count
 
 
 def versions() -> dict[str, str]:

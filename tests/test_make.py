@@ -49,6 +49,9 @@ TOOLS = {  # what is typed, what runs then
     "list": "catalog list",
     "readme": "catalog readme",
     "site": "site",
+    "notebooks": "notebooks",
+    "notebooks DEST=there FORCE=1": "notebooks 'there' --force",
+    "notebooks ARGS=--keep": "notebooks --keep",
     "site ARGS=there": "site there",
 }
 

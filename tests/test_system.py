@@ -89,9 +89,18 @@ def test_a_place_that_cannot_be_written_is_an_os_error(tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
-def test_cores_are_those_that_the_process_may_use(monkeypatch):
+def test_cores_are_those_that_the_process_may_use(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
+    monkeypatch.setattr(system, "CPU_LIMIT", tmp_path / "cpu.max")
     assert system.cores() == 3
+    for limit, expected in (
+        ("max 100000", 3),
+        ("200000 100000", 2),
+        ("50000 100000", 1),
+        ("800000 100000", 3),
+    ):
+        system.CPU_LIMIT.write_text(f"{limit}\n")
+        assert system.cores() == expected
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert system.cores() == 6

@@ -42,9 +42,9 @@ def chapters() -> dict[str, list[str]]:
 
 def _in_order(file: Path, names: set[str]) -> list[str]:
     """The names in the order in which the file's docstring first mentions them in backticks."""
-    mentioned = re.findall(r"`(\w+)`", ast.get_docstring(ast.parse(file.read_text())))
+    mentioned = re.findall(r"`(\w+)`", docstring(file))
     place = {name: i for i, name in reversed(list(enumerate(mentioned)))}
-    return sorted(names, key=lambda name: (place.get(name, len(place) + len(mentioned)), name))
+    return sorted(names, key=lambda name: (place.get(name, len(mentioned)), name))
 
 
 def recipes() -> list[str]:
@@ -53,7 +53,7 @@ def recipes() -> list[str]:
 
 
 def find(name: str) -> str:
-    """The name of the recipe that is called so, or is of that make target.
+    """The name of a recipe, given with underscores or hyphens.
 
     Raises UsageError if there is none.
     """
@@ -145,6 +145,11 @@ def printed(content: Content) -> list[Content]:
     """
     found = [f for f in content["findings"] if f["printed"] and "images" not in f["printed"]]
     return [f for f in found if f["printed"]["agrees"] is not None]
+
+
+def runs_are_missing(content: Content) -> bool:
+    """Whether results were judged without some of the runs that were asked for."""
+    return any("runs are missing" in (finding["why"] or "") for finding in content["findings"])
 
 
 def counted(verdicts: list[bool]) -> str:
@@ -293,17 +298,23 @@ def record(name: str, flags: list[str]) -> int:
     Only complete results of a preset's own hyperparameters become a record.
     """
     recipe = load(name)  # and with it TensorFlow
-    from common.experiment import command
+    from common.experiment import command, results
 
+    if any(flag.startswith("--out") for flag in flags):
+        raise UsageError("expected flags without --out, a folder that a record settles itself")
     out = ROOT / "results" / "-".join([name, *(f.strip("-") for f in flags)])
     code = command.run(recipe, ["--out", str(out), *flags])
     if code not in (command.DONE, command.FAILED):
         return code
     content, figure = json.loads((out / "results.json").read_text()), out / f"{name}.png"
-    if not figure.exists() or content["preset"] == "smoke":
-        print(f"{name}: not recorded: expected complete runs of a preset", file=sys.stderr)
+    preset, dataset = content["preset"], content["dataset"]["name"]
+    own = content["config"] == results.settings(recipe.configured(preset, dataset))
+    usual = own and content["precision"] == "float32" and preset != "smoke"
+    if not (figure.exists() and usual) or runs_are_missing(content):
+        expected = "expected complete runs of a preset's own hyperparameters, in float32"
+        print(f"{name}: not recorded: {expected}", file=sys.stderr)
         return command.FAILED
-    file = record_file(name, content["preset"], content["dataset"]["name"])
+    file = record_file(name, preset, dataset)
     keep(content)
     write_whole(DOCS / "figures" / f"{file.stem}.png", figure.read_bytes())
     print(f"recorded {file.relative_to(ROOT)}")

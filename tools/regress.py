@@ -149,7 +149,7 @@ def _recipe(task: Task) -> Row:
 def _row(key: Key, content: Content, compared: Mapping | None, sample: str = "") -> Row:
     row = Row(*key, SHOWN, sample=sample, content=content, record=compared)
     failing = [entry["name"] for entry in row.entries if not entry["shown"]]
-    if any("runs are missing" in (entry["why"] or "") for entry in content["findings"]):
+    if catalog.runs_are_missing(content):
         return dataclasses.replace(row, status=BROKEN, why=content["findings"][0]["why"])
     if failing:
         return dataclasses.replace(row, status=NOT_SHOWN, why="; ".join(failing))
@@ -306,7 +306,7 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
 
 def _start(threads: int, number: int | None) -> None:
     grid.start_process(flags.Flags(), threads, number)
-    tf.config.list_logical_devices()  # settles it, before a recipe takes all cores for itself
+    tf.config.list_logical_devices()  # starts TensorFlow, whose number of threads is settled then
 
 
 def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import html
 import json
+import os
 import re
 import shutil
 import sys
@@ -33,13 +34,14 @@ from common.system import UsageError
 from tools import catalog, copying
 
 SOURCES = catalog.DOCS / "site"
+COLAB = "https://colab.research.google.com/github"
 BADGES = {"shown": "shown", "as printed": "agrees", "differs": "differs", "NOT SHOWN": "missing"}
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
     try:
-        if len(arguments) > 1:
+        if len(arguments) > 1 or any(one.startswith("-") for one in arguments):
             raise UsageError(f"expected one folder, received: {' '.join(arguments)}")
         out = Path(*arguments or ["site"])
         if out.exists() and any(out.iterdir()) and not (out / "searchindex.js").exists():
@@ -129,11 +131,14 @@ def verdicts(name: str, kept: list[catalog.Content]) -> str:
     """How much is shown, as printed and unchanged, and the time that it takes, in marks."""
     shown = [f["shown"] for content in kept for f in content["findings"] if f["shown"] is not None]
     agree = [f["printed"]["agrees"] for content in kept for f in catalog.printed(content)]
-    marks = [mark(all(shown), "shown", "missing", f"{catalog.counted(shown)} shown")]
+    marks = []
+    if shown:
+        marks.append(mark(all(shown), "shown", "missing", f"{catalog.counted(shown)} shown"))
     if agree:
         printed = f"{catalog.counted(agree)} as printed"
         marks.append(mark(all(agree), "agrees", "differs", printed))
-    if any(content["record"] and not content["record"]["moved"] for content in kept):
+    compared = [content["record"] for content in kept if content["record"]]
+    if compared and not any(one["moved"] for one in compared):
         marks.append(mark(True, "agrees", "", "unchanged when trained again"))
     time = catalog.duration(name).partition(" on 2 cores")[0]
     return f'<div class="verdicts">{"".join(marks)}<span>{html.escape(time)}</span></div>'
@@ -178,7 +183,10 @@ def buttons(name: str, kept: list[catalog.Content]) -> str:
         links[f"../_images/{name}.png"] = "Figure as PNG"
     if mode(name) == "inverts" and kept:
         links[f"../slides/{name}.svg"] = "Figure as SVG"
-    made = (f'<a href="{file}" download>{text}</a>' for file, text in links.items())
+    made = [f'<a href="{file}" download>{text}</a>' for file, text in links.items()]
+    if repository := os.environ.get("GITHUB_REPOSITORY"):  # whose workflow publishes this page
+        opened = f"{COLAB}/{repository}/blob/notebooks/{name}.ipynb"
+        made.append(f'<a href="{opened}">Open in Colab</a>')
     return f'<div class="buttons">{"".join(made)}</div>'
 
 
@@ -249,13 +257,13 @@ def whole(content: catalog.Content) -> catalog.Content:
 def _stretched(series: list, n: int, content: catalog.Content) -> list[float]:
     kept = content["history_index"][str(n)]
     values = np.array(series, dtype=float)
-    return np.interp(np.arange(n), kept[: len(values)], values).tolist() if n else []
+    return np.interp(np.arange(n), kept, values).tolist() if kept else [np.nan] * n
 
 
 def curves(content: catalog.Content, figure: Figure | None) -> dict[str, dict[str, Any]]:
     """What `site.js` draws of each series: {"x": label, "arms": {arm: [[x, y], ...] by seed}}.
 
-    Where the figure has a panel of the series, x is the panel's, and the printed `points` too.
+    Where the figure has a panel of the series, x is the panel's, and the marked `points` too.
     """
     panels, drawn = {axes.get_ylabel(): axes for axes in (figure.axes if figure else ())}, {}
     for arm, measured in content["arms"].items():
@@ -265,7 +273,7 @@ def curves(content: catalog.Content, figure: Figure | None) -> dict[str, dict[st
             about["arms"][arm] = [
                 [
                     [about["at"].get(n, range(1, n + 1))[i], y]
-                    for i, y in zip(content["history_index"][str(n)], one, strict=False)
+                    for i, y in zip(content["history_index"][str(n)], one, strict=True)
                 ]
                 for n, one in zip(lengths, seeds, strict=True)
             ]
@@ -273,14 +281,20 @@ def curves(content: catalog.Content, figure: Figure | None) -> dict[str, dict[st
 
 
 def described(axes: Axes | None) -> dict[str, Any]:
-    """Label of x, places of n points, and printed points of a panel."""
+    """Label of x, places of n points, and marked points of a panel."""
     lines = axes.get_lines() if axes else []
     marked = [line for line in lines if line.get_markersize() == figures.MARKER]
+    # The words for all marks are with a line of none, as `figures.legend` adds it.
+    words = next((line.get_label() for line in marked if not len(line.get_xdata())), "")
     return {
         "x": (axes and axes.get_xlabel()) or "point of the series",
         "at": {len(line.get_xdata()): np.array(line.get_xdata()).tolist() for line in lines},
         "points": [
-            {"x": float(x), "y": float(y), "source": line.get_label().lstrip("_")}
+            {
+                "x": float(x),
+                "y": float(y),
+                "source": words if line.get_label().startswith("_") else line.get_label(),
+            }
             for line in marked
             for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
         ],

@@ -60,17 +60,18 @@ DATA = {
 }
 RUN = """\
 {paper}config = {smoke} if smoke else {default}
+seeds = 1 if smoke else {seeds}
 data = {data}
 for {loop}:
     outcomes = []
-    for seed in range(1 if smoke else {seeds}):
+    for seed in range(seeds):
         {begin}
         outcomes.append(train(config, {arm}, seed, data))
     for metric in outcomes[0].metrics:
         values = [float(outcome.metrics[metric]) for outcome in outcomes]
         std = f" ± {{np.std(values, ddof=1):.2g}}" if len(values) > 1 else ""
         print(f"{{name:{width}}}  {{np.mean(values):10.4g}}{{std:10}}  {{metric}}", flush=True)
-"""
+{keep}"""
 MAIN = '''
 def main():
     """Trains every arm on every seed; prints mean ± standard deviation over the seeds."""
@@ -83,7 +84,24 @@ def main():
 if __name__ == "__main__":
     main()
 '''
-CELL = "smoke = True  # seconds; False: every seed of the whole experiment\n{}"
+CELL = """\
+smoke = True  # for seconds; False: the whole experiment
+results = {{}}  # what training gave, by arm and seed
+{}
+"""
+# The last cell of a notebook whose recipe has curves.
+CURVES = """
+series = list(dict.fromkeys(one for outcomes in results.values() for one in outcomes[0].curves))
+figure, panels = plt.subplots(len(series), figsize=(7, 4 * len(series)), squeeze=False)
+for panel, one in zip(panels[:, 0], series):
+    for i, (name, outcomes) in enumerate(results.items()):
+        for seed, run in enumerate(outcomes):
+            label = None if seed else name
+            panel.plot(run.curves.get(one, []), ".-", color=f"C{i % 10}", label=label)
+    low, high = panel.dataLim.intervaly
+    panel.set(ylabel=one, yscale="log" if 0 < 1_000 * low < high else "linear")
+    panel.legend()
+"""
 
 
 @dataclass
@@ -235,13 +253,17 @@ def one_file(name: str, recipe: Any, source: str, notebook: bool = False) -> str
     own = Module.read(stock(above))
     used = ingredients(own)
     ours = set().union(*own.ours.values())
-    run = running(name, recipe, paper="--paper" in own.docstring, shared="once" in ours)
-    imports = "\n".join([*(text for one in (own, *used) for text in one.imports), IMPORTS])
+    run = running(name, recipe, "--paper" in own.docstring, "once" in ours, notebook)
+    curves = CURVES if notebook and has_curves(above) else ""
+    plotting = ["import matplotlib.pyplot as plt"] * bool(curves)
+    imports = "\n".join(
+        [*(text for one in (own, *used) for text in one.imports), IMPORTS, *plotting]
+    )
     parts = [
         *("\n\n".join(one.definitions) for one in used),
         *(code for provided, code in PROVIDED.items() if provided in ours),
         "\n".join(own.definitions),
-        CELL.format(run) if notebook else MAIN.format(textwrap.indent(run, "    ")),
+        CELL.format(run) + curves if notebook else MAIN.format(textwrap.indent(run, "    ")),
     ]
     for one, other in itertools.combinations([names(part)[0] for part in (imports, *parts)], 2):
         if twice := one & other:
@@ -249,6 +271,16 @@ def one_file(name: str, recipe: Any, source: str, notebook: bool = False) -> str
             raise ValueError(f"{name}: expected one definition of each name, received {received}")
     docstring = with_commands(own.docstring, name, recipe)
     return tidy(name, "\n\n".join([docstring, imports, *parts]))
+
+
+def has_curves(source: str) -> bool:
+    """Whether an Outcome in the code is given series."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return any(
+        len(call.args) > 1 or any(one.arg == "curves" for one in call.keywords)
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "Outcome"
+    )
 
 
 def with_commands(docstring: str, name: str, recipe: Any) -> str:
@@ -268,10 +300,11 @@ def with_commands(docstring: str, name: str, recipe: Any) -> str:
     return "\n".join(lines)
 
 
-def running(name: str, recipe: Any, paper: bool, shared: bool) -> str:
+def running(name: str, recipe: Any, paper: bool, shared: bool, keep: bool) -> str:
     """Code that, given `smoke`, trains every arm on every seed and prints what it measures.
 
-    `paper`: it says what --paper stands for; `shared`: it tells `once` the seed.
+    `paper`: it says what --paper stands for; `shared`: it tells `once` the seed; `keep`: it puts
+    what training gave into `results`.
     """
     dataset = recipe.default_dataset
     if dataset not in DATA:
@@ -299,6 +332,7 @@ def running(name: str, recipe: Any, paper: bool, shared: bool) -> str:
         seeds=recipe.seeds,
         begin="\n        ".join(seeded),
         width=max(map(len, arms)),
+        keep="    results[name] = outcomes\n" * keep,
     )
 
 

@@ -37,21 +37,22 @@ def free_addresses(n: int) -> list[str]:
 def run(arguments: list[str], workers: int) -> int:
     """Starts Python with the arguments once a worker; the first exit code that is not 0, else 0."""
     addresses, processes, readers = free_addresses(workers), [], []
-    for index in range(workers):
-        task = {"type": "worker", "index": index}
-        described = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        process = subprocess.Popen(
-            [sys.executable, "-u", *arguments],
-            env=os.environ | {"TF_CONFIG": described},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us, who pass it on
-        )
-        processes.append(process)
-        readers.append(threading.Thread(target=_prefixed, args=(index, process)))
-        readers[-1].start()
     try:
+        for index in range(workers):
+            task = {"type": "worker", "index": index}
+            described = json.dumps({"cluster": {"worker": addresses}, "task": task})
+            process = subprocess.Popen(
+                [sys.executable, "-u", *arguments],
+                env=os.environ | {"TF_CONFIG": described},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C is for this process, which passes it on
+            )
+            processes.append(process)
+            readers.append(threading.Thread(target=_prefixed, args=(index, process)))
+            readers[-1].start()
         code = _first_failure(processes)
         if code not in (0, 1):
             how = f"ended with code {code}" if code > 0 else f"died by {signal.Signals(-code).name}"

@@ -106,7 +106,7 @@ def load(
             notices += _unordered(name, data, first)
             return Dataset(name, data, source, checksum(data), tuple(notices))
         examples, listed = tfds.examples(found), sorted(found.iterdir())
-    entry = f"{name.replace('/', '-')}-{shape[0]}-{_key(listed)}"
+    entry = f"{name.replace('/', '-')}-{shape[0]}-{photographs.CUT}-{_key(listed)}"
     data, sha256 = _cached(entry, examples, shape, content, notices)
     if name in PUBLIC:  # small enough to be copied into memory: what is mapped is read in chunks
         data = tuple((np.array(images), labels) for images, labels in data)

@@ -51,9 +51,10 @@ class Arrays(pickle.Unpickler):
 def find(name: str, root: Path) -> list[Path]:
     """The files of a data set in a folder, in the order in which `read` takes them; or none."""
     for patterns in LAYOUTS.get(name, []):
-        found = [sorted(root.glob(pattern))[:1] for pattern in patterns]
+        # Unpacked archives may have a folder of nearly the same name beside the file.
+        found = [sorted(root.glob(one), key=lambda f: (not f.is_file(), f)) for one in patterns]
         if all(found):
-            return [file for (file,) in found]
+            return [matching[0] for matching in found]
     return []
 
 

@@ -19,6 +19,7 @@ ENDINGS = (".jpg", ".jpeg", ".png")
 TEST_FOLDERS = ("test", "val", "validation")  # beside `train`
 TEST_EVERY = 10  # without those folders, every tenth photograph is a test image
 CHUNK = 512  # photographs in memory at once
+CUT = 2  # part of a cache's name: another number where `square` or `cut` make other pixels
 
 
 def in_folder(data_dir: str | Path | None) -> list[Example]:
@@ -67,8 +68,8 @@ def square(content: Path | bytes, side: int, mode: str = "RGB") -> np.ndarray | 
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             image.draft(mode, (side, side))  # a JPEG is decoded no larger than needed
-            fitted = ImageOps.fit(image.convert(mode), (side, side), Image.Resampling.BICUBIC)
-            return np.asarray(fitted)
+            upright = ImageOps.exif_transpose(image).convert(mode)  # as cameras mark it
+            return np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BICUBIC))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

@@ -37,12 +37,18 @@ def find(
             notices.append(f"{label} {root}: expected {expected}, received {_found(root)}")
     if data_dir is None:
         *roots, _ = places.values()  # what Keras downloads is its own
-        root = next((one for one in roots if os.access(one, os.W_OK)), places[HOME])
+        root = next((one for one in roots if _may_be_written(one)), places[HOME])
         if failure := tfds.download(name, root):
             notices.append(f"not in {HOME} or {keras}/datasets, and {failure}")
         if folder := tfds.newest(root / name):
             return folder, f"downloaded {name} {folder.name}"
     raise DataError(f"{name.upper()} not found: {'; '.join(notices)}")
+
+
+def _may_be_written(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return os.access(there, os.W_OK)
 
 
 def _found(root: Path) -> str:

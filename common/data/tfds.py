@@ -42,10 +42,11 @@ def download(name: str, root: Path) -> str | None:
     command = [sys.executable, "-c", PREPARE, name, str(root), str(NO_NETWORK)]
     try:  # in a process of its own, whose time can be limited
         subprocess.run(command, timeout=DOWNLOAD_SECONDS, check=True, stdin=subprocess.DEVNULL)
-    except subprocess.SubprocessError as error:
-        if getattr(error, "returncode", None) == NO_NETWORK:
-            return "no network"
+    except subprocess.TimeoutExpired:
         return f"no download of {name} within {DOWNLOAD_SECONDS} s"
+    except subprocess.CalledProcessError as error:
+        no_network = error.returncode == NO_NETWORK
+        return "no network" if no_network else f"the download of {name} failed"
     return None
 
 

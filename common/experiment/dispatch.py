@@ -56,9 +56,9 @@ def run(
 
     Args:
         tasks: by key. Tasks and results are pickled; `work` and `start` are imported by name.
-        start: called in each process before its tasks, and again before each of them, with the
-            number of threads that it may use, and its number among the `jobs` processes, from 0
-            on; 0 on a cluster, None in this process.
+        start: called in each process before its tasks, and in other processes again before each
+            of them, with the number of threads that it may use, and its number among the processes
+            of this machine, from 0 on; None in this process.
         on_progress, on_result: called here with (key, share done) and (key, result).
         cluster: address of a Dask scheduler, or the file that it has written.
 
@@ -79,7 +79,7 @@ def run(
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Dask logs what is told here in one line."""
+    """Silences Dask's log; errors are reported here, in one line."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -104,7 +104,7 @@ def _own(jobs: int) -> Iterator[Client]:
         with processes, Client(processes) as client:
             try:
                 yield client
-            except BaseException:  # Dask would wait for what they are at
+            except BaseException:  # Dask would wait until their tasks end
                 for nanny in processes.workers.values():
                     nanny.auto_restart = False
                     with contextlib.suppress(TypeError, ProcessLookupError):  # it has none
@@ -114,9 +114,9 @@ def _own(jobs: int) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C comes afterwards, and never to threads and processes that are started within.
+    """Delays Ctrl-C until what is started within has started, and keeps it from those processes.
 
-    Dask leaves much behind if it is interrupted while it starts. Later this one ends the others.
+    Dask leaves much behind if it is interrupted while it starts. This process ends the others.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -140,11 +140,14 @@ def _unimported() -> Iterator[None]:
     It imports what it is sent by the name of its module.
     """
     program = sys.modules["__main__"]
-    names = {name: getattr(program, name, None) for name in ("__spec__", "__file__")}
-    program.__dict__.update(dict.fromkeys(names))
+    hidden = ("__spec__", "__file__")
+    names = {name: getattr(program, name) for name in hidden if hasattr(program, name)}
+    program.__dict__.update(dict.fromkeys(hidden))
     try:
         yield
     finally:
+        for name in hidden:
+            delattr(program, name)
         program.__dict__.update(names)
 
 
@@ -177,7 +180,7 @@ def _joined(cluster: str) -> Iterator[Client]:
 def _on(client, tasks, work, start, on_progress, on_result) -> tuple[dict[Hashable, str], int]:
     """`run` on the workers of a client: as many tasks as there are workers are handed out at once.
 
-    Of a task that waits at a worker its death would count as one more.
+    None is queued at a busy worker: if that worker died, the queued task would be blamed too.
     """
     topic, events = uuid.uuid4().hex, queue.SimpleQueue()
     names, begun = {f"{topic}-{i}": key for i, key in enumerate(tasks)}, Counter()
@@ -218,6 +221,8 @@ def _on(client, tasks, work, start, on_progress, on_result) -> tuple[dict[Hashab
                 key = running.pop(future)
                 try:
                     result = future.result()
+                except CancelledError:
+                    raise
                 except KilledWorker:
                     lost[key] = f"{DEATHS} workers died of it"
                 except Exception as error:

@@ -88,8 +88,10 @@ class Plan:
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # it rounds differently
             **source.of_training(self.recipe.file),
         }
-        if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):  # so do these
-            each = "1 replica" if self.jobs > 1 else distribution.describe()
+        # Replicas and GPUs round differently too. Of several processes each has one device.
+        if distribution.replicas() > 1 or tf.config.get_visible_devices("GPU"):
+            alone = self.jobs > 1 or self.flags.cluster is not None
+            each = "1 replica" if alone else distribution.describe()
             depends_on["devices"] = each, system.hardware()
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
         return self.out / "runs" / key.hexdigest()[:12]
@@ -144,10 +146,14 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     remote, made = plan.flags.cluster is not None, []
     if remote:
         made = [one for one in (plan.folder, *plan.folder.parents) if not one.exists()]
-        plan.folder.mkdir(parents=True, exist_ok=True)  # workers that see it leave checkpoints
+        plan.folder.mkdir(
+            parents=True, exist_ok=True
+        )  # workers that see it write checkpoints there
     todo = [run for run in plan.runs if run not in finished]
     tasks = {run: task(run, recipe.arms[run[0]], plan.file(run).absolute(), remote) for run in todo}
     kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1
+    if plan.jobs > 1 and distribution.replicas() > 1:
+        jobs = max(2, jobs)  # in this process even a single run would use all replicas
     expected = identity(recipe.file, plan.data)
     start = functools.partial(_start, plan.flags, recipe.train, plan.request, expected)
     lost, retried, interrupted = {}, 0, False
@@ -159,10 +165,10 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
         interrupted = True
     except system.UsageError:
         for folder in made:
-            with contextlib.suppress(OSError):  # something stands in it
+            with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
         raise
-    missing = {run: lost.get(run, "not begun") for run in tasks if run not in finished}
+    missing = {run: lost.get(run, "not finished") for run in tasks if run not in finished}
     if not finished:
         return Done(None, kept, missing, retried, interrupted)
     found = _measured(plan, finished, time.perf_counter() - began)
@@ -171,7 +177,7 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     if distribution.is_chief():
         results.write_arrays(plan.out / results.PICTURES, found.pictures)
         system.write_whole(plan.out / "results.json", results.encode(found.content))
-        if report.draw(recipe, found, plan.out) is None:  # nor does an older figure stand for these
+        if report.draw(recipe, found, plan.out) is None:  # an older figure would show other runs
             (plan.out / f"{recipe.name}.png").unlink(missing_ok=True)
     return Done(found, kept, missing, retried, interrupted)
 
@@ -276,13 +282,15 @@ def _train(task: Task, on_progress: dispatch.Report) -> dict:
     """One run, in whichever process: -> KEPT and pictures."""
     began, (arm, seed) = time.perf_counter(), task.run
     loaded = _load(*task.request)
-    file = task.file
-    if task.is_remote and not file.parent.is_dir():
-        file = Path(tempfile.gettempdir(), *file.parts[-2:])
     keras.utils.set_random_seed(seed)  # for whatever a recipe leaves unseeded
-    shared, fits = file.parent / "shared", _FITS.get((task.train, arm), 1)
-    run = context.Context(seed, file.with_suffix(".unfinished"), shared, on_progress, fits)
-    with context.running(run), distribution.scope():
+    with contextlib.ExitStack() as stack:
+        file = task.file
+        if task.is_remote and not file.parent.is_dir():
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory()), file.name)
+        shared, fits = file.parent / "shared", _FITS.get((task.train, arm), 1)
+        run = context.Context(seed, file.with_suffix(".unfinished"), shared, on_progress, fits)
+        stack.enter_context(context.running(run))
+        stack.enter_context(distribution.scope())
         try:
             outcome = task.train(task.config, task.arm, seed, loaded.arrays)
         except ValueError as error:
@@ -316,7 +324,7 @@ def _about_input(error: ValueError, train: Callable) -> ValueError:
 
 @functools.cache
 def _load(name: str, data_dir: Path | None, side: int | None) -> data.Dataset:
-    """A process loads its data once, not once a run."""
+    """The data, which a process loads once for all of its runs."""
     return data.load(name, data_dir, side=side)
 
 

@@ -24,6 +24,8 @@ def judged(
         why_not = why_not or "a smoke run shows nothing"
     elif preset not in same:
         why_not = why_not or "hyperparameters differ from the preset's"
+    elif content["precision"] != "float32":
+        why_not = why_not or "findings are judged in float32"
     of_whole = parent and (parent, _presets(recipe, content, parent))
     entries = [
         findings.judge(finding, Results(content), recipe.default_dataset, same, why_not, of_whole)
@@ -40,8 +42,10 @@ def _presets(recipe: Recipe, content: Mapping[str, Any], dataset: str) -> list[s
 
 
 def draw(recipe: Recipe, found: Results, out: Path) -> Path | None:
-    """Draws the recipe's figure from its results; None if they lack a whole arm."""
-    if set(found.arms) != set(recipe.arms_for(found.content["preset"], found.dataset)):
+    """Draws the recipe's figure from its results; None if they lack an arm or a run of one."""
+    seeds = {tuple(found.seeds(arm)) for arm in found.arms}
+    arms = set(recipe.arms_for(found.content["preset"], found.dataset))
+    if set(found.arms) != arms or len(seeds) != 1 or 0 not in min(seeds):
         return None
     file = out / f"{recipe.name}.png"
     with figures.style():

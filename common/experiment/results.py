@@ -21,7 +21,7 @@ TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist5k": "mnist5k, part of 
 
 @dataclass(frozen=True)
 class Results:
-    """A view on results.json, see README.md for its fields, and on the pictures beside it."""
+    """A view on results.json, see docs/regress.md for its fields, and on the pictures beside it."""
 
     content: Mapping[str, Any]
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)  # by "arm/name"
@@ -90,12 +90,13 @@ def read_results(file: Path, recipe: str) -> Results:
 
 
 def short(value: float) -> float:
-    """A float with no more digits than it has: float32 numbers stay exact and short.
+    """A number with the digits of its precision: a float32 stays exact and short.
 
-    So do Python's floats, which NumPy gives the precision of what they are compared with.
+    A Python float is rounded to float32; NumPy's float64 and what float32 cannot hold are kept.
     """
     with np.errstate(over="ignore"):
-        return float(str(np.float32(value))) if np.float32(value) == value else float(value)
+        narrow = np.float32(value)
+        return float(str(narrow)) if np.isfinite(narrow) and narrow == value else float(value)
 
 
 def encode(content: Any) -> bytes:

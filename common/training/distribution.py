@@ -26,9 +26,10 @@ _SALT = np.uint32(0x9E3779B1)  # makes the random numbers of replicas differ
 class _State:
     """What `start` settled for this process."""
 
+    ONE_DEVICE = tf.distribute.get_strategy()
     devices: str | None = None
     cluster: Cluster | None = None
-    strategy: tf.distribute.Strategy = tf.distribute.get_strategy()  # of one device
+    strategy: tf.distribute.Strategy = ONE_DEVICE
 
 
 def check(devices: str) -> tuple[str, list[int]]:
@@ -71,17 +72,19 @@ def start(devices: str) -> None:
         if devices != "auto":  # which is what a notebook that already uses TensorFlow has
             expected = f"--devices: expected {devices} before TensorFlow's first operation"
             raise UsageError(f"{expected}, received it after") from None
-    _State.devices, _State.cluster = devices, cluster.described()
-    if _State.cluster:
-        cluster.rendezvous(_State.cluster)
-        _State.strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        least([1])  # the first collective operation, while all workers are known to be there
+    workers, strategy = cluster.described(), _State.ONE_DEVICE
+    if workers:
+        cluster.rendezvous(workers)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
     elif len(gpus) > 1:
-        _State.strategy = tf.distribute.MirroredStrategy()  # on all that are visible
+        strategy = tf.distribute.MirroredStrategy()  # on all that are visible
     elif logical > 1:
         add = tf.distribute.ReductionToOneDevice()
         names = [f"CPU:{i}" for i in range(logical)]
-        _State.strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=add)
+        strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=add)
+    _State.devices, _State.cluster, _State.strategy = devices, workers, strategy
+    if workers:
+        least([1])  # the first collective operation, while all workers are known to be there
 
 
 def scope() -> AbstractContextManager:

@@ -22,7 +22,10 @@ from common.training import context, distribution, resume
 # Evaluated at once: few enough that a dense layer's inputs stay in the processor's cache, and that
 # the responses to large images fit into memory.
 EVALUATION_BATCH, EVALUATION_BYTES = 1_000, 2**24
-BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+BATCH_METHODS = (
+    *("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end"),
+    *("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end"),
+)
 
 
 def fit(
@@ -46,7 +49,7 @@ def fit(
     x (n, ...) and y (n, ...) rest on the device, but a numpy.memmap is read as it is needed. Since
     an epoch is one program, batch methods of Keras's own callbacks are called once an epoch, as
     under `steps_per_execution`. Other arguments and inputs, eager execution, callbacks of one's own
-    with batch methods, and everything under another backend go to `model.fit` itself.
+    with methods for batches or tests, and all under another backend go to `model.fit` itself.
 
     Within `context.running` the seed of the order, progress and checkpoints come from there, and
     nothing is printed. Outside, the order is drawn as `keras.utils.set_random_seed` decides.
@@ -150,9 +153,10 @@ def compiles_with_xla(model: keras.Model) -> bool:
 
 
 def _has_batch_methods(callback: Any) -> bool:
-    """Whether a callback that is not Keras's own wants to know of every mini-batch."""
-    methods = [getattr(type(callback), name, None) for name in BATCH_METHODS]
-    return any(not getattr(each, "__module__", "keras").startswith("keras") for each in methods)
+    """Whether a callback wants to know of every mini-batch or validation, by code not Keras's."""
+    methods = [getattr(callback, name, None) for name in BATCH_METHODS]
+    modules = [getattr(each, "__module__", None) or "keras" for each in methods]
+    return any(module.partition(".")[0] != "keras" for module in modules)
 
 
 def _rows_of_epoch(

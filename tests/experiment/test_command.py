@@ -1,5 +1,6 @@
 """The command line: flags, refusals, resuming, results.json, exit codes."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -11,12 +12,13 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import keras
 import numpy as np
 import pytest
 from annotated_types import Ge, Lt
 
 from common import data
-from common.experiment import Examples, Outcome, Recipe, command, figures, record, results
+from common.experiment import Examples, Outcome, Recipe, command, figures, record, report, results
 from common.experiment.findings import Exact, Higher, Printed
 from common.training import context
 from tools import catalog
@@ -192,6 +194,38 @@ def test_the_record_decides_too(tmp_path, capsys):
     }
 
 
+def test_another_number_format_is_not_judged(tmp_path):
+    before = keras.config.dtype_policy()
+    try:
+        assert call(tmp_path, "--precision", "mixed_bfloat16") == 0
+    finally:
+        keras.config.set_dtype_policy(before)
+    content = read(tmp_path)
+    assert [entry["shown"] for entry in content["findings"]] == [None, None]
+    assert content["findings"][0]["why"] == "findings are judged in float32"
+    assert content["record"] is None
+
+
+def test_a_home_folder_after_an_equals_sign_is_found(tmp_path, monkeypatch):
+    """No shell expands it there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as exit_:
+        command.main(recipe(), ["--jobs", "1", "--out=~/out"])
+    assert exit_.value.code == 0
+    assert (tmp_path / "out" / "results.json").exists()
+
+
+def test_no_figure_is_drawn_if_runs_of_an_arm_are_missing(tmp_path):
+    """Seed 0 has the pictures; and a figure of some seeds would pass for one of all."""
+    assert call(tmp_path) == 0
+    found = results.read_results(tmp_path / "results.json", "test_command")
+    assert report.draw(recipe(), found, tmp_path) is not None
+    for seeds in ([0, 1], [1, 2]):
+        less = copy.deepcopy(found.content)
+        less["arms"]["low"]["seeds"] = seeds
+        assert report.draw(recipe(), results.Results(less, found.pictures), tmp_path) is None
+
+
 def test_other_hyperparameters_are_not_compared_with_the_record(tmp_path):
     call(tmp_path)
     kept(read(tmp_path), record.RECORDS, last=[50.2, 51.2, 52.2])
@@ -326,7 +360,7 @@ def test_interrupted_keeps_what_was_finished(tmp_path, capsys):
     assert [entry["shown"] for entry in content["findings"]] == [None, None]
     assert "3 of 6 runs are missing" in content["findings"][0]["why"]
     said = capsys.readouterr().out
-    assert "missing: high, seed 1: not begun" in said
+    assert "missing: high, seed 1: not finished" in said
     assert "the same command trains the rest" in said
 
 
@@ -387,7 +421,7 @@ def test_a_killed_worker_and_ctrl_c_name_what_is_missing(tmp_path, kill):
             os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in errors
     assert process.returncode == (130 if kill == "interrupt" else 1), said + errors
-    why = "not begun" if kill == "interrupt" else "3 workers died of it"
+    why = "not finished" if kill == "interrupt" else "3 workers died of it"
     assert f"missing: slow, seed 0: {why}" in said
     assert set(read(out)["arms"]) == {"fast"}
 

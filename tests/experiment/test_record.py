@@ -291,7 +291,7 @@ def test_an_arm_that_vanished_moved_unless_arms_were_chosen(dataset, whole, tmp_
     monkeypatch.setattr(record, "RECORDS", tmp_path)
     recipe = SimpleNamespace(configured=lambda *_: Config(), findings=(), default_dataset=dataset)
     now = content(error=[1.0, 2.0, 3.0]) | {"config": {"epochs": 1}, "recipe": "dropout"}
-    now |= {"preset": "default", "dataset": {"name": dataset}}
+    now |= {"preset": "default", "precision": "float32", "dataset": {"name": dataset}}
     then = copy.deepcopy(now)
     then["arms"]["dropout"] = then["arms"]["plain"]
     (tmp_path / "dropout.json").write_bytes(encode(then))

@@ -125,6 +125,14 @@ def test_every_recipe_has_its_page_its_copy_and_its_notebook(built):
             assert (built / "slides" / f"{name}.svg").read_text().startswith("<?xml")
 
 
+def test_a_page_that_github_publishes_opens_in_colab(monkeypatch):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    assert "colab" not in site.buttons("dropout", [])
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/recipes")
+    link = "https://colab.research.google.com/github/someone/recipes/blob/notebooks/dropout.ipynb"
+    assert f'<a href="{link}">Open in Colab</a>' in site.buttons("dropout", [])
+
+
 def test_it_is_small(built):
     size = sum(file.stat().st_size for file in built.rglob("*") if file.is_file())
     assert 5e6 < size < MOST_BYTES

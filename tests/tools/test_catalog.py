@@ -1,7 +1,10 @@
 """What the tables count, and what is read from a recipe's source."""
 
+import keras
 import pytest
 
+from common.experiment import command
+from common.system import UsageError
 from tools import catalog
 
 
@@ -24,6 +27,23 @@ def test_last_digits_do_not_write_a_record_anew():
     moved = [{"measured": {"mean": 10306.9703, "n": 3}, "shown": True}]
     assert catalog.rounded(findings) == catalog.rounded(last) != catalog.rounded(moved)
     assert catalog.rounded(findings) != catalog.rounded([findings[0] | {"shown": False}])
+
+
+def test_a_record_has_a_folder_of_its_own():
+    with pytest.raises(UsageError, match="expected flags without --out"):
+        catalog.record("vanishing_chain", ["--out=here"])
+
+
+@pytest.mark.parametrize(
+    "flags", [["--smoke"], ["--chains", "50"], ["--precision", "mixed_bfloat16"]]
+)
+def test_what_is_not_a_presets_own_is_not_recorded(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(catalog, "ROOT", tmp_path)
+    before = keras.config.dtype_policy()
+    monkeypatch.setattr(catalog, "keep", lambda content: pytest.fail("it was recorded"))
+    assert catalog.record("vanishing_chain", [*flags, "--jobs", "1"]) == command.FAILED
+    keras.config.set_dtype_policy(before)
+    assert "not recorded: expected complete runs of a preset's own" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,25 @@ def test_callbacks_see_batches_epochs_and_logs():
     )
     train(build(), epochs=1, batch_size=7, callbacks=[spy], validation_data=(X_VAL, Y_VAL))
     names = ["accuracy", "loss", "val_accuracy", "val_loss"]
-    assert seen == ["begin", 7, names, "end"]
+    assert seen == ["begin", *range(8), names, "end"]
+
+
+class Tested(keras.callbacks.Callback):
+    def on_test_begin(self, logs=None):
+        self.begun = True
+
+
+@pytest.mark.parametrize(
+    ("callback", "wants"),
+    [
+        (keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None), True),
+        (keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None), False),
+        (keras.callbacks.EarlyStopping(), False),
+        (Tested(), True),
+    ],
+)
+def test_only_callbacks_that_want_each_batch_or_test_go_to_keras(callback, wants):
+    assert loop._has_batch_methods(callback) is wants
 
 
 def test_a_train_step_of_ones_own_is_used():

@@ -5,18 +5,18 @@
 const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888"];
 const LATE = document.currentScript.src.replace("site.js", "vega.js");
 
-// {arm: [[[x, y], ...] by seed]} -> rows, for the arms that are on.
-function rowsOf(series, arms) {
-  return Object.entries(series)
-    .filter(([arm]) => arms.has(arm))
+// {arm: [[[x, y], ...] by seed]} -> rows, for the arms that are shown.
+function rowsOf(seedsByArm, shown) {
+  return Object.entries(seedsByArm)
+    .filter(([arm]) => shown.has(arm))
     .flatMap(([arm, seeds]) =>
       seeds.flatMap((points, seed) => points.map(([x, y]) => ({ arm, seed, x, y }))))
     .filter((row) => row.y !== null);
 }
 
-function specOf(rows, name, label, arms, printed, log) {
+function specOf(rows, name, label, arms, marked, log) {
   const scale = (axis) => (log[axis] ? { type: "log" } : { zero: false });
-  const positive = rows.filter((row) => !log.y || row.y > 0);
+  const fits = (row) => (!log.x || row.x > 0) && (!log.y || row.y > 0);
   const x = { field: "x", type: "quantitative", title: label, scale: scale("x") };
   const y = { field: "y", type: "quantitative", title: name, scale: scale("y") };
   const color = {
@@ -39,14 +39,14 @@ function specOf(rows, name, label, arms, printed, log) {
   };
   const means = { mark: { type: "line", strokeWidth: 3 }, encoding: { x, y: { ...y, aggregate: "mean" }, color, strokeDash } };
   const layers = [seeds, means];
-  if (printed.length) {
+  if (marked.length) {
     layers.push({
-      data: { values: printed }, mark: { type: "point", filled: true, size: 90, shape: "diamond" },
-      encoding: { x, y, color: { value: "#777" }, tooltip: [{ field: "source" }, { field: "y", title: "printed" }] },
+      data: { values: marked.filter(fits) }, mark: { type: "point", filled: true, size: 90, shape: "diamond" },
+      encoding: { x, y, color: { value: "#777" }, tooltip: [{ field: "source" }, { field: "y", title: "value" }] },
     });
   }
   return {
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json", data: { values: positive },
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json", data: { values: rows.filter(fits) },
     width: "container", height: 340, layer: layers, background: null,
     config: {
       axis: { labelColor: "currentColor", titleColor: "currentColor", gridOpacity: 0.25, labelFontSize: 13, titleFontSize: 14 },
@@ -73,6 +73,8 @@ function curves(box) {
   const inputs = { series: {}, arms: {}, log: {} };
   const arms = [...new Set(names.flatMap((name) => Object.keys(series[name].arms)))];
 
+  let view = null;
+
   function draw() {
     const name = names.find((one) => inputs.series[one].checked);
     const own = Object.keys(series[name].arms);
@@ -81,7 +83,9 @@ function curves(box) {
     const log = { x: inputs.log.x.checked, y: inputs.log.y.checked };
     const { x, points } = series[name];
     const spec = specOf(rowsOf(series[name].arms, on), name, x, arms, points, log);
-    vegaEmbed(drawn, spec, { actions: false, renderer: "svg" }).then(() => {
+    vegaEmbed(drawn, spec, { actions: false, renderer: "svg" }).then((embedded) => {
+      view?.finalize(); // or it would go on listening
+      view = embedded;
       drawn.querySelector("svg").setAttribute("aria-label", `${name} of ${[...on].join(", ")}`);
       box.dataset.drawn = `${name}: ${[...on].join(", ")}`;
     });

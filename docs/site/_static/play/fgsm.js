@@ -34,7 +34,7 @@
     const percent = (share) => `${(100 * share).toFixed(1)} %`;
     const draw = () => {
       const answer = answers[slider.value];
-      // The sign is stored as 0, 127.5 and 255; the canvas clips to 0..255 as the attack does.
+      // The sign is stored as 0, 128 and 255; the canvas clips to 0..255 as the attack does.
       show(right, before, (i) => before.data[i] + answer.epsilon * Math.sign(Math.round((change.data[i] - 127.5) / 127)));
       part.querySelector("output").textContent = `${answer.epsilon} of 255`;
       part.querySelector("[data-answer]").textContent = `“${answer.class}”, ${percent(answer.confidence)}`;

@@ -1,0 +1,123 @@
+"""Notebooks: their cells, that each one runs with nothing of this repository, and those kept."""
+
+import ast
+import re
+
+import nbformat
+import numpy as np
+import pytest
+
+from common.data import Data
+from tests.tools.test_copying import ALLOWED, check_kept, imported
+from tools import catalog, copying, notebooks, standalone
+
+NAMES = catalog.recipes()
+
+
+def made(*shape: int) -> Data:
+    """Images of ten classes that are easily told apart."""
+    rng = np.random.default_rng(0)
+    labels = np.resize(np.arange(10, dtype="int32"), 3_000)
+    images = 20 * labels.reshape(-1, *[1] * len(shape)) + rng.integers(0, 50, (3_000, *shape))
+    images = images.astype("uint8")
+    return (images[:2_000], labels[:2_000]), (images[2_000:], labels[2_000:])
+
+
+DATASETS = {"mnist": made(28, 28), "cifar10": made(32, 32, 3)}
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_holds_the_recipe_and_is_the_same_every_time(name):
+    text = copying.notebook(name)[f"{name}.ipynb"]
+    assert text == copying.notebook(name)[f"{name}.ipynb"]
+    read = nbformat.reads(text, as_version=4)
+    nbformat.validate(read)
+    headings = [cell.source for cell in read.cells if cell.cell_type == "markdown"]
+    assert headings[0].startswith(f"# {catalog.headline(name)}\n")
+    assert headings[1:6] == [f"## {one}" for one in list(copying.HEADINGS.values())[:5]]
+    code = [cell.source for cell in code_cells(read)]
+    assert [f"\n{cell}".count("\ndef train(") for cell in code[:6]] == [0, 0, 0, 0, 1, 0]
+    whole = "\n".join(code)
+    compile(whole, name, "exec")
+    assert imported(whole) <= ALLOWED - {"sys"} | {"matplotlib"}
+    assert "def main" not in whole
+    check_kept(catalog.path(name).read_text(), f'""""""\n{whole}')
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_trains_what_the_notebook_does(name):
+    """So what is seen of a notebook that runs holds for the copy."""
+    copy = ast.parse(copying.script(name)[f"{name}.py"])
+    main = next(node for node in copy.body if getattr(node, "name", "") == "main")
+    cell = ast.parse(code_cells(notebooks.read(name))[5].source)
+    begin = next(i for i, node in enumerate(main.body) if ast.unparse(node).startswith("smoke ="))
+    trains = [ast.unparse(node) for node in main.body[begin + 1 :]]
+    assert ast.unparse(cell.body[0]) == "smoke = True"
+    assert ast.unparse(cell.body[1]) == "results = {}"
+    kept = "\n    results[name] = outcomes"
+    assert [ast.unparse(node).replace(kept, "") for node in cell.body[2:]] == trains
+    assert kept in ast.unparse(cell)
+
+
+@pytest.mark.parametrize(
+    ("call", "has"),
+    [
+        ("Outcome(metrics)", False),
+        ("Outcome(metrics, pictures=shown)", False),
+        ("Outcome(metrics, curves)", True),
+        ("Outcome(metrics, curves={'cost': cost})", True),
+        ("other(metrics, curves)", False),
+    ],
+)
+def test_a_recipe_with_curves_is_told_by_its_outcome(call, has):
+    assert standalone.has_curves(f"def train():\n    return {call}\n") is has
+
+
+@pytest.mark.parametrize("chapter", catalog.chapters())
+def test_the_notebooks_of_a_chapter_run_alone(chapter):
+    names = catalog.chapters()[chapter]
+    run = [notebooks.read(name) for name in names]
+    notebooks.run(run, DATASETS)
+    for name, notebook in zip(names, run, strict=True):
+        recipe, cells = catalog.load(name), code_cells(notebook)
+        assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+        assert not any(cell.outputs for cell in cells[:5])
+        (printed,) = cells[5].outputs
+        assert printed.name == "stdout", f"{name}: {printed}"
+        for arm in recipe.arms_for("default", recipe.default_dataset):
+            assert re.search(rf"^{re.escape(arm)} ", printed.text, re.M), f"{name}: {arm}"
+        drawn = [output for cell in cells[6:] for output in cell.outputs]
+        curves = standalone.has_curves(catalog.path(name).read_text())
+        assert ["image/png" in output.data for output in drawn] == [True] * curves, name
+
+
+@pytest.mark.parametrize("name", notebooks.firsts())
+def test_a_notebook_that_is_kept_is_todays(name):
+    file = notebooks.KEPT / f"{name}.ipynb"
+    assert file.stat().st_size < 300_000
+    kept, today = nbformat.read(file, as_version=4), notebooks.read(name)
+    nbformat.validate(kept)
+    sources = [notebooks.on_three_seeds(cell.source) for cell in today.cells]
+    assert [cell.source for cell in kept.cells] == sources
+    assert "smoke = False" in "".join(sources)
+    assert "seeds = 3" in "".join(sources)
+    assert "±" in code_cells(kept)[5].outputs[0].text
+
+
+def test_an_error_in_a_cell_is_raised():
+    broken = notebooks.read("overfitting")
+    code_cells(broken)[1].source = "1 / 0"
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        notebooks.run([broken], {})
+
+
+def test_a_notebook_sees_nothing_of_another():
+    one, other = notebooks.read("overfitting"), notebooks.read("overfitting")
+    for notebook, code in ((one, "left = 3"), (other, "'left' in globals()")):
+        notebook.cells = [nbformat.v4.new_code_cell(code)]
+    notebooks.run([one, other], {})
+    assert other.cells[0].outputs[0].data["text/plain"] == "False"
