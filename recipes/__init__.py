@@ -1,15 +1,21 @@
 """Recipes in chapters, in the order of a lecture.
 
-A recipe is one file of stock Keras that states a published finding, trains it, and shows whether it
-comes out. All have the same order: docstring, `Config`, `ARMS`, `build_model`, `train`, and, below
-a rule, `FINDINGS`, `plot`, `RECIPE`. What stands above the rule is what a copy takes.
+A recipe is one file of stock Keras that states a published finding, trains nets to test it, and
+shows the outcome. `ARMS` are the variants compared; `fit` is a faster `keras.Model.fit`. All have
+the same order: docstring, `Config`, `ARMS`, `build_model`, `train`; below a line, `FINDINGS`,
+`plot`, `RECIPE`. What is above that line is what `make copy-NAME` takes.
 
 The chapters: `cost` (what is minimized, and why learning slows down), `optimization` (gradient
 descent and its steps), `regularization` (a net that overfits, and what helps), `depth` (gradients,
 initialization and normalization in deep nets), `convolution` (AlexNet and its parts), `attack`
 (adversarial examples).
 
-Importing the package starts TensorFlow without its notices, once the command line is answered.
+The lectures: Duisburg-Essen (O. Meyer); HTWG Konstanz (M. O. Franz, O. Dürr: Deep Learning, lecture
+3); Pusan National University, Busan (Kim Howon: Improving the way neural networks learn);
+Technosphere, Moscow (D. Polykovskiy: lecture 5, 2017); TU Darmstadt (Künstliche Intelligenz /
+Maschinelles Lernen: Tiefes Lernen).
+
+Importing the package answers the command line, then starts TensorFlow without its log messages.
 """
 
 import sys

@@ -21,7 +21,8 @@ def name(finding: Any, means: Sequence[float], size: Sequence[float]) -> str:
     of their difference, or of the logarithm of their ratio.
     """
     kind, ratio, second, typed = finding.kind, finding.ratio, finding.second, 0
-    is_reversed = kind in OPPOSITE and size[0] < 0 <= finding.by
+    tolerant = kind in OPPOSITE and finding.by < 0  # "higher" by more than a negative number
+    is_reversed = kind in OPPOSITE and size[0] < 0
     if is_reversed:
         size = [-size[0], -size[2], -size[1]]
     size = np.exp(size).tolist() if ratio else size
@@ -49,6 +50,11 @@ def name(finding: Any, means: Sequence[float], size: Sequence[float]) -> str:
         by += f" ({'90 %: ' * (kind == 'alike')}{low} .. {high})"
     if kind == "alike":
         return f"{told}; differ by {by}, within {finding.within:g}"
+    if tolerant:
+        how, most = kind, f"not {OPPOSITE[kind]} by"
+        if is_reversed:
+            how, most = OPPOSITE[kind], "less than"
+        return f"{told}; {how} by {by}, expected {most} {-finding.by:g}"
     how = f"not {kind}: {OPPOSITE[kind]}" if is_reversed else kind
     more = f"{kind} by more than" if is_reversed else "more than"
     expected = f", expected {more} {finding.by:g}" if finding.by else ""
@@ -80,9 +86,9 @@ def measured_text(entry: Entry) -> str:
 
 def printed_text(entry: Entry) -> str:
     """The printed figure; empty if there is none."""
-    printed = entry["printed"]
-    value = printed and printed["value"]
-    return _text(value, _typed(value, printed["decimals"])) if printed else ""
+    if not (printed := entry["printed"]):
+        return ""
+    return _text(printed["value"], _typed(printed["value"], printed["decimals"]))
 
 
 def verdict(entry: Entry) -> str:

@@ -4,7 +4,7 @@
 harnessing adversarial examples, ICLR 2015), `pgd` many (Madry et al., Towards deep learning models
 resistant to adversarial attacks, ICLR 2018). `harm` compares both with random noise of their size,
 which tells a robust model from one whose gradient is masked. Models take images and return logits.
-One step can leak the true class to an adversarially trained model; its own prediction cannot.
+An adversarially trained model may read y off a single step on it: pass its predictions as y then.
 """
 
 import warnings
@@ -17,7 +17,7 @@ AT_ONCE = 500  # images in a mini-batch
 
 
 def fgsm(model, x, y, epsilon, *, targeted=False, clip=(0, 255)):
-    """x + epsilon * sign(dJ/dx), within `clip`: `pgd` in one step, with the same arguments."""
+    """x + epsilon * sign(dJ/dx), within `clip`: one step of `pgd`, 2.5 epsilon cut to epsilon."""
     return pgd(model, x, y, epsilon, steps=1, targeted=targeted, clip=clip)
 
 
@@ -30,17 +30,20 @@ def pgd(model, x, y, epsilon, *, steps=20, seed=None, targeted=False, clip=(0, 2
         model: images -> logits (B, classes), called with training=False.
         x, y: images (n, ...) within `clip`, and their true classes (n,).
         epsilon: largest change of a pixel, exact to the last bit.
+        steps: at least 1.
         seed: of a random start within epsilon; None starts at x.
         targeted: lowers J instead; y are the classes that the model should predict.
         clip: least and largest value of a pixel: two numbers, or two arrays (channels,).
 
-    Raises ValueError for arguments that are not like this.
+    Raises ValueError for arguments outside these ranges and for a model that ends in a softmax.
     """
     x, y, (low, high) = np.float32(x), np.int32(y), np.float32(clip)
     classes, last = model.output_shape[-1], model.layers[-1]
     softmax = getattr(last, "activation", None) is keras.activations.softmax
     if not 0 <= epsilon < np.inf:
         raise ValueError(f"expected a finite epsilon of at least 0, received {epsilon}")
+    if steps < 1:
+        raise ValueError(f"expected steps of at least 1, received {steps}")
     if not np.all((low <= x) & (x <= high)):
         raise ValueError(f"expected pixels in {low} .. {high}, received {x.min()} .. {x.max()}")
     if y.shape != (len(x),) or not np.all((y >= 0) & (y < classes)):
@@ -106,8 +109,8 @@ def error(model, x, y):
 def harm(model, x, y, epsilon, *, steps=20, seed=0, clip=(0, 255)):
     """Errors (%) by name: on the images ("clean"), and under "noise", "fgsm" and "pgd".
 
-    Arguments as of `pgd`, y the true classes. Warns where an attack does no more harm than a weaker
-    one: its gradient may be masked, and the model not robust (Athalye et al., ICML 2018).
+    Arguments as of `pgd`, y the true classes. Warns where FGSM does no more harm than noise, or PGD
+    less than FGSM: the gradient may be masked, and the model not robust (Athalye et al. 2018).
     """
     images = {
         "clean": x,

@@ -5,15 +5,15 @@ What a brick learns stands in `weights`, and after backward dE/d(weights) in `gr
 takes outputs x (B, K) and the classes, one-hot (B, K), and returns E (B,) and dE/dx (B, K). At a
 kink the derivative is the one stated.
 
-Source: lecture of Konstanz, "Typische Legobausteine". Its ramp, min(-1, max(1, x)), is -1 for every
-x; min(1, max(-1, x)) is meant, and its derivative is that of the latter.
+Source: lecture of TU Darmstadt, "Typische Legobausteine". Its ramp, min(-1, max(1, x)), is -1 for
+every x; min(1, max(-1, x)) is meant, and its derivative is that of the latter.
 """
 
 import numpy as np
 
 
 class Brick:
-    """One without weights."""
+    """A brick; this one has no weights."""
 
     weights, gradients = (), ()
 
@@ -55,7 +55,7 @@ class Flatten(Brick):
         return x.reshape(len(x), -1)
 
     def backward(self, dy):
-        """And back."""
+        """(B, n) -> (B, ...)."""
         return dy.reshape(self.shape)
 
 
@@ -77,7 +77,7 @@ class Linear(Brick):
 
 
 class Convolution(Linear):
-    """The same scalar products at every place: kernel (k, k, in, out), no margin, stride 1."""
+    """Scalar products at every place: kernel (k, k, in, out), no padding, stride 1."""
 
     def forward(self, x):
         """(B, H, W, in) -> (B, H - k + 1, W - k + 1, out)."""
@@ -115,11 +115,11 @@ class Sequential(Brick):
             dy = brick.backward(dy)
         return dy
 
-    def step(self, rate):
+    def step(self, learning_rate):
         """Moves all weights against their gradients."""
         for brick in self.bricks:
             brick.weights = [
-                w - rate * g for w, g in zip(brick.weights, brick.gradients, strict=True)
+                w - learning_rate * g for w, g in zip(brick.weights, brick.gradients, strict=True)
             ]
 
 
@@ -130,13 +130,13 @@ def square(x, hot):
 
 
 def log(x, hot):
-    """One against all: log(1 + e^(-dx)), summed over the outputs."""
+    """One against all: log(1 + e^(-d x)), summed over the outputs."""
     d = 2 * hot - 1
     return np.sum(np.logaddexp(0, -d * x), axis=1), -d / (1 + np.exp(d * x))
 
 
 def hinge(x, hot):
-    """One against all: max(0, 1 - dx), summed over the outputs; the derivative at dx = 1 is 0."""
+    """One against all: max(0, 1 - d x), summed over the outputs; the derivative at d x = 1 is 0."""
     d = 2 * hot - 1
     return np.sum(np.maximum(0, 1 - d * x), axis=1), -d * (d * x < 1)
 

@@ -27,7 +27,7 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Record(keras.callbacks.Callback):
-    """Keeps what `measure()` returns, a number or an array, after `every` epochs in `values`."""
+    """Appends what `measure()` returns, a number or an array, to `values` every `every` epochs."""
 
     remembers = ("values",)
 

@@ -56,7 +56,7 @@ def sharpness(model, loss, x, y, iterations, seed):
 
     The Hessian is that of the mean loss, and the vector has the form of `model.trainable_weights`.
 
-    Of largest magnitude, that is; while a net learns it is positive. Power iterations start from a
+    The largest in magnitude, which while a net learns is positive. Power iterations start from a
     random vector, and at the next call from where the last one ended: after few changes of the
     weights few `iterations` are enough.
 
@@ -92,7 +92,7 @@ def sharpness(model, loss, x, y, iterations, seed):
 
 
 def least_squares(x, targets, steps):
-    """Gradient descent of a linear layer that starts at 0, on half the squared error, without it.
+    """Gradient descent on half the squared error of a linear layer from 0, in closed form.
 
     -> the Hessian's eigenvalues, largest first (D + 1,): those of the second moments of the inputs
     and the bias; the least cost; and the cost above it after 0 .. steps - 1 steps at learning rate

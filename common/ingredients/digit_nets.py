@@ -8,7 +8,7 @@ def nielsen_net(hidden, seed, outputs=10, **dense):
     """(B, 28, 28) pixels in 0..255 -> (B, outputs) logits of sigmoids; parameters from N(0, 1).
 
     The net of Nielsen, Neural Networks and Deep Learning (2015), with one layer of `hidden` sigmoid
-    units. `dense` is what both of its layers take besides: regularizers, constraints, initializers.
+    units. `dense` is what both of its layers also take: regularizers, constraints, initializers.
     """
     normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(seed))
     dense = {"kernel_initializer": normal, "bias_initializer": normal} | dense

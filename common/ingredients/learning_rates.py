@@ -12,8 +12,8 @@ from keras import ops
 class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of an optimizer under which net r moves by `rates`[r], (R,).
 
-    It serves any optimizer that treats each parameter alone, as all do that Keras has but Muon,
-    Lamb and Adafactor.
+    It works with every Keras optimizer that treats each parameter alone: not with Muon, Lamb and
+    Adafactor.
     """
 
     def __init__(self, rates):

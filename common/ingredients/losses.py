@@ -14,7 +14,7 @@ def sigmoid_cross_entropy(targets, logits):
 
 
 def loss_of_outputs(name, x, hot):
-    """(..., K) outputs, (..., K) one-hot classes c -> (...), after the lecture of Konstanz.
+    """(..., K) outputs, (..., K) one-hot classes c -> (...), after the lecture of TU Darmstadt.
 
     Square, log and hinge are one against all, summed over the outputs: d is 1 for the class and -1
     for the others. The margins of hinge and max-margin are 1.

@@ -1,8 +1,8 @@
 """How the gradients of mini-batches scatter, from what backpropagation leaves in dense layers.
 
 The gradient of one example with respect to a dense layer is the outer product of what enters the
-layer, with a 1 for the bias, and the derivative of the cost by its weighted sums z. Below, a layer
-of R nets is such a pair: what enters (n, R, in), and dJ/dz (n, R, out).
+layer, with a 1 for the bias, and the derivative of the cost with respect to its weighted sums z.
+Below, a layer of R nets is such a pair: what enters (n, R, in), and dJ/dz (n, R, out).
 
 Source: McCandlish, Kaplan, Amodei & OpenAI Dota Team, An empirical model of large-batch training
 (2018), section 2.

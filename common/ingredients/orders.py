@@ -32,8 +32,9 @@ def in_passes(order, y, batch_size, passes, rng):
 
     Args:
         order: "shuffled" anew in each pass; "shuffled once"; "sorted" by class; "one class a
-            batch"; "equal classes", which has each class in a mini-batch equally often, for which
-            a class of fewer examples begins again and one of more leaves some out.
+            batch", except where two classes meet; "equal classes", which has each class in a
+            mini-batch equally often, for which a class of fewer examples begins again and one of
+            more leaves some out.
         y: classes (n,).
         batch_size: of the mini-batches; divides n.
         passes: how many.

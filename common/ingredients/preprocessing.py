@@ -6,10 +6,10 @@ import numpy as np
 def preprocess(stage, x):
     """-> a function of inputs (m, D) -> (m, D), with the mean and the covariance of x (n, D).
 
-    Directions in which x does not vary become 0 where they would be divided by their deviation.
+    Directions in which x does not vary become 0 where they would be divided by a deviation of 0.
 
     Args:
-        stage: "raw"; "mean subtracted"; and besides "unit variance" of each input, "decorrelated"
+        stage: "raw"; "mean subtracted"; and also "unit variance" of each input, "decorrelated"
             along the principal axes, "whitened", which is both, or "whitened, floor", for which the
             mean of the variances is added to each.
         x: the training inputs, and no others.

@@ -13,7 +13,7 @@ GRAY = 127.5  # of the square that hides a part
 
 
 def purity(strongest, labels, most=9):
-    """Of how many classes the examples are that excite units most.
+    """The share of the commonest class among the examples that excite a unit most.
 
     Args:
         strongest: responses (n, units), the strongest of each unit to each of n examples.

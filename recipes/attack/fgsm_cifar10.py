@@ -7,8 +7,7 @@ epsilon .1, with a mean probability of 96.6 % for its wrong predictions.
 Differs from the source: a ReLU net with batch normalization after five epochs, and 2,000 test
 images. Preprocessed means standardized here: minus the mean, over the standard deviation of each
 color's pixels, so that epsilon .1 is about 6 of 255 steps of brightness. Pixels stay within what a
-photograph can show. Confidence is that in the predicted class where the net errs. It errs more
-often than theirs, and is less sure.
+photograph can show. Confidence is that in wrong predictions. It errs more often, and is less sure.
 
     make recipe-fgsm-cifar10          five minutes on 2 cores
 """
@@ -97,7 +96,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 # ---- findings
 ATTACKED, NOISY = "error under attack (%)", "error under noise (%)"
 CONFIDENCE, SOURCE = "confidence in errors (%)", "Goodfellow et al. 2015, section 4"
-BETTER = "The better the net, the surer: 59 % of one with 42 % error without attack"
+BETTER = "A worse net is less sure: 59 % where it errs on 42 % of the images without attack"
 FINDINGS = (
     Higher(ATTACKED, "conv net", than_metric=NOISY, by=30, source=SOURCE),
     Higher(CONFIDENCE, "conv net", than_metric="confidence without attack (%)", source=SOURCE),

@@ -1,12 +1,12 @@
-"""A drawn digit is taken for another one after a change that leaves it readable.
+"""One step along the sign of the gradient takes most of a net's confidence in a drawn digit.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
-section 4: x' = x + epsilon * sign(dJ/dx), J the cross-entropy of the class predicted for x.
+section 4: x' = x + epsilon * sign(dJ/dx), J the cross-entropy of the true class.
 
-Differs from the source: the conv net of `fgsm`, the first test images or a picture of your own;
---target lowers the cross-entropy of that class instead. Confidence is that in the class predicted
-without attack. A picture is prepared as MNIST's were: gray, white on black, 20 x 20 pixels, its
-center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
+Differs from the source: J is that of the class predicted for x, as your own picture has no label;
+the conv net of `fgsm`; --target lowers J of that class instead. Confidence is that in the class
+predicted without attack. Your picture is prepared as MNIST's were: gray, white on black, 20 x 20
+pixels, its center of mass in the middle (LeCun, Bottou, Bengio & Haffner 1998, III A).
 
     make recipe-fgsm-picture          about a minute on 2 cores
     make recipe-fgsm-picture ARGS="--image FILE --epsilon .2 --seeds 1"

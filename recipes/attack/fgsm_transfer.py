@@ -1,11 +1,11 @@
-"""Images made to fool one net fool other nets too, and mostly into the same wrong class.
+"""Images made to fool one net fool other nets too, often into the same wrong class.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
 section 8: of images made against a maxout net, on which both err, softmax regression predicts the
-same class as the maxout net for 84.6 %. They explain both by nets that are nearly linear.
+same class as the maxout net for 84.6 %. The authors explain both facts by nearly linear nets.
 
 Differs from the source: four nets, trained for two epochs on 20,000 images; the first 5,000 test
-images are attacked. Softmax regression agrees with our maxout net less often, and the less so the
+images are attacked. Softmax regression agrees with our maxout net less often, and less so the
 longer both are trained (--paper). Random noise of that size, shown to the nets, is the baseline.
 
     make recipe-fgsm-transfer          one to two minutes on 2 cores

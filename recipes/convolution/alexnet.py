@@ -1,4 +1,4 @@
-"""AlexNet tells ten classes of small photographs apart after six epochs.
+"""AlexNet, scaled down, names two of three small photographs correctly after six epochs.
 
 Source: Krizhevsky, Sutskever & Hinton, ImageNet classification with deep convolutional neural
 networks (NIPS 2012): two groups of maps ("grouped", 60,965,224 parameters) as on its two GPUs, or

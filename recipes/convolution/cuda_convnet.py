@@ -1,9 +1,8 @@
-"""A net of three convolutions, the forerunner of AlexNet, errs on 18 % of CIFAR-10.
+"""A net of three convolutions, the forerunner of AlexNet, errs on 18 % of CIFAR-10 in 160 epochs.
 
 Source: A. Krizhevsky, cuda-convnet (2011), layers-18pct.cfg, layer-params-18pct.cfg and its page on
 methodology: no augmentation, 18 % test error after 100 epochs on four fifths of the images, 40 on
-all of them, and 10 each at a tenth and a hundredth of the learning rate. Local response
-normalization is the early one, within a map.
+all of them, 10 each at a tenth and a hundredth of the rate. Response normalization is within maps.
 
 Differs from the source: by default the stages have 400, 200, 50 and 50 mini-batches, and the error
 is far higher. --paper has the published length and takes two hours or more a seed; seed 0 ended at
@@ -114,9 +113,11 @@ def plot(results: Results):
     training, test = (results.curves(name, arm) for name in ("training error (%)", ERROR))
     figures.curve(panel, training, "training error (%)", figures.COLORS[0], steps)
     figures.curve(panel, test, ERROR, figures.COLORS[1], ends)
-    for end, (_, factor) in zip(ends, STAGES, strict=True):
+    panel.plot(ends, test.mean(axis=0), "o", color=figures.COLORS[1])
+    stages = ("4/5 of the images", "all", "rate / 10", "rate / 100")
+    for end, words in zip(ends, stages, strict=True):
         panel.axvline(end, color=figures.GRAY, linewidth=1)
-        panel.text(end, 89, f"learning rate x {factor:g}", rotation=90, ha="right", va="top")
+        panel.text(end, 89, words, rotation=90, ha="right", va="top")
     if results.config["shorter"] == 1:
         figures.points(panel, [ends[-1]], [18], "printed test error")
     panel.set_ylim(0, 90)

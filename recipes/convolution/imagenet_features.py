@@ -1,4 +1,4 @@
-"""The deeper a unit in a trained net, the more often images that excite it are of one class.
+"""Late in a trained net, the images that excite a unit are more often of one class than early.
 
 Source: Zeiler & Fergus (ECCV 2014), sections 4 and 4.2: the nine patches that excite a unit most,
 what in them does so, and the answer's probability while a gray square hides a part; Krizhevsky,
@@ -6,8 +6,8 @@ Sutskever & Hinton (NIPS 2012), section 6.1: images near in a late layer. Neithe
 
 Differs from the source: SqueezeNet v1.1 with ImageNet's weights looks at CIFAR-10, and numbers are
 added. The untrained net has He's weights; chance is for images drawn at random. Each layer shows
-its unit of the fewest classes, by guided backpropagation (Springenberg et al. 2015): the paper's
-projection, without what comes through units that do not respond.
+the unit with the largest share of one class, by guided backpropagation (Springenberg et al. 2015),
+which is the paper's projection without what comes through units that do not respond.
 
     make recipe-imagenet-features          one to two minutes on 2 cores
 """

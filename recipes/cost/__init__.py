@@ -6,6 +6,7 @@ wrong, and that cross-entropy does not; `slowdown_net` shows the same on digits.
 shows which cost belongs to which output unit. `bricks` builds nets and losses of parts that know
 their forward and backward step, `losses` compares what these losses teach, and `svm_output`
 compares softmax with the hinge loss by the protocol of a paper. The chapter begins with the lecture
-of Duisburg-Essen, follows Nielsen, Neural Networks and Deep Learning (2015), chapter 3, and the
-lecture of Busan after it, and ends with that of Konstanz.
+of Duisburg-Essen and follows Nielsen, Neural Networks and Deep Learning (2015), chapter 3, and the
+lecture of Busan after it. Output units are those of the lecture of Konstanz; bricks and losses are
+those of TU Darmstadt.
 """

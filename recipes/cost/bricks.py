@@ -1,8 +1,8 @@
 """Nets are built of bricks, each with a forward and a backward step, and train as Keras's do.
 
-Source: lecture of Konstanz, backpropagation as Lego: `Sequential` calls the bricks B1 .. BM forward
-and BM .. B1 backward. No numbers are printed. Its ramp, min(-1, max(1, x)), is -1 for every x;
-min(1, max(-1, x)) is meant, whose derivative it prints. Its LogSoftMax is the negative of one.
+Source: lecture of TU Darmstadt, backpropagation as Lego: `Sequential` calls the bricks B1 .. BM
+forward and BM .. B1 backward; no numbers. Its ramp, min(-1, max(1, x)), is -1 for every x;
+min(1, max(-1, x)) is meant, whose derivative it prints. Its "LogSoftMax" is minus log softmax.
 
 Differs from the source: margins, left open there, are 1; linear bricks have biases. Square, log and
 hinge loss of ten classes are one against all, d = 1 or -1. Both nets calculate in double precision.
@@ -28,7 +28,7 @@ from common.ingredients.losses import loss_of_outputs
 class Config:
     n_train: Annotated[int, Examples("train")] = 3_000  # training images, each seen once
     width: int = 30  # hidden units
-    maps: int = 4  # of the convolution, 5 x 5
+    maps: int = 4  # feature maps of the convolution, whose kernels are 5 x 5
     batch_size: Annotated[int, Ge(1)] = 10  # images in a mini-batch
     learning_rate: float = 0.05  # of gradient descent
 
@@ -92,7 +92,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 # ---- findings
-SOURCE = "lecture of Konstanz"
+SOURCE = "lecture of TU Darmstadt"
 FINDINGS = (
     *(Exact(SAME, arm, 0, within=1e-5, source=SOURCE) for arm in ARMS),
     *(Lower(END, arm, than_metric=START, ratio=True) for arm in ARMS),
@@ -113,7 +113,8 @@ def plot(results: Results):
     figures.label(axes[0, 0], "activations", "x", "y; dashed: dy/dx")
     figures.label(axes[0, 1], "losses", "output for the class (0 for another)", "E; dashed: dE/dx")
     figures.curves(axes[1, 0], results, "cost", xlabel="step")
-    figures.curves(axes[1, 1], results, SAME, xlabel="step")
+    figures.curves(axes[1, 1], results, SAME, xlabel="step", title="weights: bricks - Keras")
+    axes[1, 1].set_ylabel("largest difference")
     for panel in axes.ravel()[:3]:
         figures.legend(panel)
     axes[1, 1].set_yscale("log")

@@ -1,13 +1,12 @@
-"""Six losses teach the same classes at best; how sure the net then looks depends on the loss.
+"""At their best learning rates six losses err about equally; how sure the net looks differs.
 
-Source: lecture of Konstanz, "Loss bricks": square, log, hinge, log-softmax and max-margin, without
+Source: lecture of TU Darmstadt, "Loss bricks": square, log, hinge, log-softmax and max-margin, no
 results. Guo, Pleiss, Sun & Weinberger (ICML 2017): the expected calibration error is the mean
-distance of confidence from accuracy in 15 bins of confidence; a net that has learned its training
-images by heart is too sure.
+distance of confidence from accuracy in 15 bins of confidence; a net that overfits is too sure.
 
-Differs from the source: the squared error of softmax outputs besides. Each loss has the best of
+Differs from the source: the squared error of softmax outputs is added. Each loss has the best of
 nine learning rates, by the error on validation images. Outputs that are not meant as probabilities
-are taken as those of log-softmax: hinge's fit by coincidence, while square's seem never sure. With
+are read as those of log-softmax: hinge's fit by chance on MNIST, square's seem never sure. With
 the 1,000 validation images of mnist5k the learning rate, and with it the margin, varies by seed.
 
     make recipe-losses          two to three minutes on 2 cores

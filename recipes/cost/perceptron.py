@@ -1,9 +1,9 @@
-"""One layer, Y = f(X^T W + B), walks down its error J(theta); Keras's steps are those by hand.
+"""One layer, Y = f(X^T W + B), goes down its error J(theta); Keras's steps equal those by hand.
 
 Source: lecture of Duisburg-Essen: J(theta) is the mean of a loss L; theta, which is W and B, starts
 at N(0, sigma^2) and moves by theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta.
-Differs from the source: it has no data. Here the three inputs tell how much ink three quarters of a
-digit hold, the two outputs "six" and "nine"; f is the sigmoid, J the mean over outputs too.
+Differs from the source: it has no data. Here the inputs are the ink in three quadrants of a digit,
+the outputs stand for "six" and "nine", f is the sigmoid, and J is the mean over outputs too.
 
     make recipe-perceptron          half a minute on 2 cores
 """
@@ -84,7 +84,7 @@ FINDINGS = (
 
 
 def plot(results: Results):
-    """J over two weights, and the path on it."""
+    """J over two weights, the others as at the end; the path of these two on it."""
     figure, [panels] = figures.panels(results.titled("Gradient descent on J"), 1, 2)
     for panel, arm in zip(panels, results.arms, strict=True):
         surface = panel.contourf(AXIS, AXIS, results.picture("J", arm), 40, cmap="viridis")

@@ -62,9 +62,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     model.compile(sgd, COSTS[arm["cost"]], metrics=["accuracy"])
     x, y = x_train[: config.n_train], keras.utils.to_categorical(y_train[: config.n_train], 10)
     test = x_test, keras.utils.to_categorical(y_test, 10)
-    history = fit(
-        model, x, y, batch_size=config.batch_size, epochs=config.epochs, validation_data=test
-    ).history
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    history = fit(model, x, y, **steps, validation_data=test).history
     accuracy = 100 * np.array(history["val_accuracy"])
     learned = np.flatnonzero(accuracy >= config.threshold)
     metrics = {
@@ -82,7 +81,7 @@ EARLY = "mean test accuracy of epochs 1 to 5 (%)"
 FINDINGS = (
     Lower("epochs to learn", "cross-entropy", than="quadratic", ratio=True, by=2, source=BOOK),
     Lower("epochs to learn", "softmax", than="quadratic", ratio=True, by=2, source=BOOK),
-    Higher(EARLY, "softmax", than="cross-entropy", by=-3, source=BOOK),
+    Higher(EARLY, "softmax", than="cross-entropy", by=-3),
 )
 
 
@@ -90,11 +89,9 @@ def plot(results: Results):
     """Test accuracy by epoch under each cost."""
     figure, axes = figures.panels(results.titled("Learning slowdown in a 784-30-10 net"), 1, 1)
     panel = axes[0, 0]
-    names = {
-        arm: f"{how['cost']}, learning rate {how['learning_rate']}" for arm, how in ARMS.items()
-    }
+    names = {a: f"{how['cost']}, learning rate {how['learning_rate']}" for a, how in ARMS.items()}
     figures.curves(panel, results, "test accuracy (%)", names)
-    panel.axhline(results.config["threshold"], color=figures.GRAY, linewidth=1)
+    panel.axhline(results.config["threshold"], color=figures.GRAY, linewidth=1, label="learned")
     figures.legend(panel)
     return figure
 

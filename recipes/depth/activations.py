@@ -4,9 +4,9 @@ Source: the lecture "network paralysis" (Technosphere, Moscow 2017): mean |dE/dw
 sigmoid net of 841 inputs, five hidden layers of 100 and 26 outputs. ReLU: Glorot, Bordes & Bengio
 (AISTATS 2011). Leaky ReLU, whose units cannot die: Maas, Hannun & Ng (ICML workshop, 2013).
 
-Differs from the source: the lecture's 26 letters are not public, so its figures are drawn but not
-compared; MNIST has 10 of the 26 classes. Its initial weights are unknown; U(-.1, .1) gives its
-ratios. On three seeds of four more ReLU units were dead before training than after it.
+Differs from the source: the lecture's 26 letters are not public, so its numbers are drawn but not
+compared; MNIST's ten digits stand in. Its initial weights are unknown; the deviation of U(-.1, .1)
+gives its ratios. On five seeds of six more ReLU units were dead before training than after it.
 
     make recipe-activations          one to two minutes on 2 cores
 """
@@ -116,8 +116,8 @@ FINDINGS = (
     Higher(OUTPUT, "sigmoid, small", than_metric=FIRST, by=1e6, ratio=True, source=LECTURE),
     Higher(OUTPUT, "sigmoid, lecture", than_metric=FIRST, by=1e4, ratio=True, source=LECTURE),
     Higher(OUTPUT, "sigmoid", than_metric=FIRST, by=1e3, ratio=True, source=LECTURE),
-    Higher("saturated responses (%)", "tanh", than="ReLU", by=1, source="Glorot et al. 2011"),
-    Higher("dead units (%)", "ReLU", than="leaky ReLU", source="Maas et al. 2013"),
+    Higher("saturated responses (%)", "tanh", than=1.0, source="Glorot et al. 2011"),
+    Higher("dead units (%)", "ReLU", than=0.0, source="Maas et al. 2013"),
 )
 
 

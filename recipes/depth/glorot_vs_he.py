@@ -1,15 +1,15 @@
-"""A deep ReLU net stalls under Xavier's weights and learns under He's.
+"""A ReLU net of 30 layers stalls under Xavier's weights and learns under He's.
 
 Source: He, Zhang, Ren & Sun (ICCV 2015), section 2.2, figures 2 and 3: of 22 layers both converge,
 He's sooner; of 30 layers Xavier's stalls. "Xavier" there is N(0, 1/n_in), the forward half of
 Glorot & Bengio (AISTATS 2010); He's is N(0, 2/n_in), for ReLU stops one half of what comes in.
-What not to do, from the lectures: constant weights, and N(0, 1), which overflow in 100 steps.
+What not to do, from the lectures: constant weights, which keep units alike, and N(0, 1) (overflow).
 
 Differs from the source: dense layers of 96 on MNIST, not convolutions on ImageNet. Under Xavier 30
 layers stall on some seeds throughout and on others for hundreds of steps; 40 layers stall on every
 seed. Under He 40 layers learn, but three seeds of six overflow later. On CIFAR-10 nets of
 21 convolutions (with --paper also 29), maps mirrored at the border, stall under Xavier; under He
-four seeds of six begin to learn within the 414 steps.
+three seeds of six end above chance, at about 20 %, within the 414 steps.
 
     make recipe-glorot-vs-he          four to six minutes on 2 cores
 """
@@ -34,7 +34,7 @@ class Config:
     weight_decay: Annotated[float, Ge(0)] = 5e-4  # cost + weight_decay / 2 * sum of w^2
     batch_size: int = 100  # images in a mini-batch
     steps: int = 1_800  # mini-batches trained on
-    every: int = 100  # steps between two evaluations, which divide those of a pass
+    every: int = 100  # steps between two evaluations; must divide those of a pass
 
     def __post_init__(self):
         if self.steps < self.every:
@@ -103,6 +103,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 SOURCE = "He et al. 2015, 2.2"
 EARLY, STALLED = "training accuracy in the first third (%)", "evaluations at chance (%)"
 MNIST = {"dataset": ("mnist", "mnist5k")}
+WORDS = {"Xavier": "Xavier as in He et al.: N(0, 1/n)", "He": "He: N(0, 2/n)", "large": "N(0, 1)"}
+WORDS |= {"Glorot": "Glorot: U(±√(6/(n_in + n_out)))", "constant": "all weights .01"}
 FINDINGS = (
     *(
         Higher(EARLY, f"He {n}", than=f"Xavier {n}", by=by, source=SOURCE, preset=preset, **MNIST)
@@ -123,10 +125,10 @@ def plot(results: Results):
     figure, axes = figures.panels(results.titled("Xavier against He"), 1, len(depths))
     how = {"every": results.config["every"], "xlabel": "step", "each_seed": True}
     for panel, depth in zip(axes[0], depths, strict=True):
-        names = {arm: ARMS[arm]["initializer"] for arm in results.arms if f" {depth}" in arm}
+        names = {arm: WORDS[arm.partition(" ")[0]] for arm in results.arms if f" {depth}" in arm}
         figures.curves(panel, results, "training error (%)", names, title=f"{depth} layers", **how)
-        panel.set_ylim(0, 100)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        panel.set_ylim(*((70, 95) if results.dataset == "cifar10" else (0, 100)))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -7,9 +7,9 @@ steps to 72.2 %, with batch normalization (BN) 13.3, and at 5 and 30 times the l
 The lecture of Technosphere Moscow adds tips for BN: no biases, larger learning rates, less L2.
 
 Differs from the source: the small one with a quarter of its maps, on 19,200 images, for 600 steps,
-so that BN averages over fewer of them. All nets that have BN leave out biases; where the learning
-rate is raised, L2 is a fifth, as there. Without BN five times the learning rate did not overflow
-here: two nets of three learned, a little less than at one. --paper has the whole net and 100
+so BN's moving averages forget sooner (momentum .9). All nets that have BN leave out biases; where
+the learning rate is raised, L2 is a fifth, as there. Not among the arms: without BN, five times the
+learning rate did not overflow; two nets of three learned. --paper has the whole net and 100
 passes; it has not been run, for two cores would need days.
 
     make recipe-inception-batch-norm          about ten minutes on 2 cores
@@ -37,7 +37,7 @@ class Config:
     weight_decay: Annotated[float, Ge(0)] = 5e-4  # a fifth of it where the learning rate is raised
     batch_size: int = 32  # images in a mini-batch
     steps: Annotated[int, Ge(1)] = 600  # mini-batches trained on
-    every: Annotated[int, Ge(1)] = 50  # steps between two evaluations, which divide a pass's
+    every: Annotated[int, Ge(1)] = 50  # steps between two evaluations; must divide a pass's
     decay: Annotated[float, Gt(0)] = 1.0  # of the learning rate, at each evaluation
 
 

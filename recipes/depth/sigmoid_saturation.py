@@ -1,9 +1,9 @@
-"""In a deep sigmoid net the last hidden layer falls to 0 and stays; of five it never returns.
+"""In a deep sigmoid net the last hidden layer falls to 0; of four it returns late, of five never.
 
 Source: Glorot & Bengio (AISTATS 2010), 3.1 and figure 2, which the lecture of Technosphere Moscow
 calls "the net while it learns": four hidden layers of 1,000 sigmoids, weights from U(-1 / sqrt n,
 1 / sqrt n), batches of 10. The cost stands still while the last layer's mean is near 0, for 2
-million steps; with five layers for as long as they waited. No other figures.
+million steps; with five layers it never moves while they watch. No other numbers are printed.
 
 Differs from the source: 200 units on MNIST, not on generated shapes; at the learning rate of .5 the
 last layer returns after 5,000 to 13,000 steps. tanh and softsign, at .1, learn at once. All their
@@ -31,7 +31,7 @@ class Config:
     width: int = 200  # units in a hidden layer
     batch_size: int = 10  # images in a mini-batch
     steps: Annotated[int, Ge(1)] = 24_000  # mini-batches trained on
-    every: Annotated[int, Ge(1)] = 250  # steps between two measurements, which divide a pass's
+    every: Annotated[int, Ge(1)] = 250  # steps between two measurements; must divide a pass's
     watched: Annotated[int, Examples("test")] = 300  # test images whose activations are measured
 
 
@@ -100,7 +100,7 @@ def plot(results: Results):
             mean, std = (results.curves(f"{of} of layer {k}", arm)[0] for of in ("mean", "spread"))
             if letter in "ab":
                 ends = {"color": color, "alpha": 0.15, "linewidth": 0}
-                at[letter].fill_between(x, mean - std, mean + std, **ends)
+                at[letter].fill_between(x, *np.clip([mean - std, mean + std], 0, 1), **ends)
             shown = mean if letter in "ab" else std
             at[letter].plot(x, shown, color=color, label=f"layer {k}")
         what = "activation" if letter in "ab" else "spread of activations"

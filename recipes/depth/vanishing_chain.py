@@ -4,7 +4,7 @@ Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 5, "What's ca
 gradient problem?" and "The exploding gradient problem": one neuron per layer, a_k = sigmoid(z_k),
 z_k = w_k a_(k-1) + b_k. The chain rule gives dE/dz_1 = a'(z_1) w_2 a'(z_2) ... w_depth a'(z_depth)
 dE/da_depth, and a' is at most 1/4. With weights and biases from N(0, 1) it vanishes; with weights
-of 100 and biases that keep every z at 0 it grows by 25 per neuron.
+of 100 and biases that keep every z at 0 it grows 25-fold per neuron.
 
 Differs from the source: the book argues on paper. Here the gradient of random chains is computed,
 in float64, with E = (a_depth - y)^2 / 2. Nothing is trained.

@@ -1,9 +1,9 @@
 """Large mini-batches reach a cost in fewer steps, up to a critical size; small ones see less data.
 
 Source: lecture of Duisburg-Essen (full batch, mini-batches, single examples); McCandlish et al., An
-empirical model of large-batch training (2018). The gradient of a mini-batch drawn without
-replacement varies by tr(Sigma) / B (n - B) / (n - 1) around the full one, G. A cost is reached in
-S (1 + C / B) steps; the critical size C is said to be near the noise scale tr(Sigma) / |G|^2.
+empirical model of large-batch training (2018). With B of n examples, drawn without replacement, the
+gradient varies by tr(Sigma) / B * (n - B) / (n - 1) around the full one, G; Sigma is one example's
+covariance. A cost takes S (1 + C / B) steps, C being near tr(Sigma) / |G|^2, the noise scale.
 
 Differs from the source: 1,024 images, averaged to 14 x 14 pixels, and 30 tanh units. Its net with
 convolutions has C = 20 .. 200 on MNIST, and a noise scale of 50 .. 900 that rises as it learns.
@@ -31,8 +31,8 @@ class Config:
     n_train: Annotated[int, Examples("train"), Ge(512)] = 1_024  # training images, the first ones
     width: int = 30  # hidden units
     target: float = 0.3  # cost J of the training images that is to be reached
-    steps: Annotated[int, Ge(64)] = 250  # of gradient descent, at least, and ...
-    passes: int = 4  # ... at least so many passes over the images
+    steps: Annotated[int, Ge(64)] = 250  # fewest steps of gradient descent
+    passes: int = 4  # fewest passes over the images; the larger of both counts is trained
     draws: Annotated[int, Ge(2)] = 4_000  # mini-batches in a measurement of the variance
 
 
@@ -40,7 +40,7 @@ RATES = 2.0 ** np.arange(-6, 4)  # learning rates; each moves its own copy of th
 STEPS, IMAGES = "steps to the target", "images to the target"
 BEST, LARGEST = "best learning rate", "largest learning rate to reach the target"
 RISES = f"J rises at learning rate {RATES[2]} (% of measurements)"
-NOISE, LEAST = "noise scale at the start", "steps / (1 + noise scale / B)"  # the latter is S
+NOISE, LEAST = "noise scale at the start", "steps / (1 + noise scale / B)"  # S: steps if B is large
 VARIANCES = [f"variance over the formula's, {when}" for when in ("start", "end")]
 SIZES = (1, 4, 16, 64, 256)
 ARMS = {f"B = {size}": {"batch": size} for size in SIZES} | {"full batch": {"batch": None}}
@@ -105,21 +105,22 @@ def plot(results: Results):
     for panel, what in ((by_image, "images seen"), (by_step, "steps")):
         panel.axhline(results.config["target"], color=figures.GRAY, linestyle=":")
         panel.set(xscale="log", ylim=(0, 2.5))
-        figures.label(panel, "each B at its best learning rate, seed 0", what, "J")
+        figures.label(panel, "best learning rate of each B, seed 0", what, "J, training cost")
     figures.legend(by_step)
     x, last = np.array(list(sizes.values())), results.arms[-1]
     noise, least = (results.metric(metric, last).mean() for metric in (NOISE, LEAST))
     formula = {"color": figures.GRAY, "linestyle": "--", "label": "S (1 + noise scale / B)"}
     to_target.plot(x, least * (1 + noise / x), **formula)
+    to_target.axvline(noise, color=figures.GRAY, linestyle=":", label="B = noise scale")
     for panel, metrics in ((to_target, (IMAGES, STEPS)), (rates, (LARGEST, BEST))):
         for metric, color in zip(metrics, figures.COLORS, strict=False):
             values = np.array([results.metric(metric, arm) for arm in sizes]).T
             figures.curve(panel, values, metric, color, x)
-        panel.set(xscale="log", yscale="log", xticks=x, xticklabels=x, xlabel="B")
+        panel.set(xscale="log", yscale="log", xticks=x, xticklabels=x, xlabel="B, mini-batch size")
         panel.minorticks_off()
         figures.legend(panel)
-    to_target.set_title(f"images and steps to J = {results.config['target']}")
-    rates.set_title("learning rates")
+    to_target.set_ylabel(f"images, steps to J = {results.config['target']}")
+    rates.set_ylabel("learning rate")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Too small a learning rate learns slowly; one too large leaps about the minimum and never settles.
+"""Too small a learning rate is slow; one too large jumps around the minimum and never settles.
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "How to choose a neural
 network's hyper-parameters?": the cost of the training images, with its L2 penalty, after each epoch

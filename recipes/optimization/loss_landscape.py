@@ -5,10 +5,10 @@ Source: Li, Xu, Taylor, Studer & Goldstein, Visualizing the loss landscape of ne
 filters are as long as the net's own. Nets trained on small batches lie in wider valleys.
 
 Differs from the source: dense layers on MNIST, not convolutions on CIFAR-10; no batch
-normalization, and branches that are skipped start small. A width ends where the cost has risen by
-.1, not at twice the cost, which a net that has learned less reaches later. Random directions that
-are not normalized mislead: along them a net with rescaled weights, the same function, is narrower,
-and the plain deep net no narrower than the one with skip connections.
+normalization, and the branches beside skip connections start small. A width ends where the cost
+has risen by .1, not at twice the cost, which a net that has learned less reaches later. Random
+directions that are not normalized mislead: along them a net with rescaled weights, the same
+function, is narrower, and the plain deep net no narrower than the one with skip connections.
 
     make recipe-loss-landscape          three minutes on 2 cores
 """

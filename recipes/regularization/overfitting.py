@@ -87,12 +87,12 @@ PRINTED = {
     LOWEST: 1.2028,
     FINAL: 1.7731,
 }
-EPOCHS = {"preset": "default", "source": BOOK}  # 400, of which 250 are left
+OF_400 = {"preset": "default", "source": BOOK}  # epochs; 250 follow the 150th
 FIRST_100 = "training accuracy after 100 epochs (%)"  # printed: 1,000 of 1,000 images
 FINDINGS = (
     Higher("final training accuracy (%)", "plain", than_metric="final test accuracy (%)"),
     Higher(FINAL, "plain", than_metric=LOWEST, ratio=True, by=1.25),
-    Lower("epoch within one point of the peak", "plain", than=150, **EPOCHS),
+    Lower("epoch within one point of the peak", "plain", than=150, **OF_400),
     *(Printed(metric, "plain", value, source=BOOK) for metric, value in PRINTED.items()),
     Printed(FIRST_100, "plain", 100, decimals=1, source=BOOK),
 )

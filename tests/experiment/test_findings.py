@@ -635,8 +635,12 @@ def test_exactly_what_a_user_reads():
         "not higher: lower by a factor of 1.20 (1.19 .. 1.22)"
     )
     assert named(Higher(error, "dropout", "plain", by=-2)) == (  # it need not be higher
-        "test error (%): dropout 8.60, plain 10.36; higher by -1.76 (-1.86 .. -1.66), "
-        "expected more than -2"
+        "test error (%): dropout 8.60, plain 10.36; lower by 1.76 (1.66 .. 1.86), "
+        "expected less than 2"
+    )
+    assert named(Higher(error, "plain", "dropout", by=-2)) == (
+        "test error (%): plain 10.36, dropout 8.60; higher by 1.76 (1.66 .. 1.86), "
+        "expected not lower by 2"
     )
     assert named(Alike(error, "dropout", "plain", within=0.5)) == (
         "test error (%): dropout 8.60, plain 10.36; differ by -1.76 (90 %: -1.83 .. -1.69), "
