@@ -10,7 +10,7 @@ from recipes.cost.output_units import (
     END,
     PAIRS,
     PASSED,
-    START,
+    EARLY,
     Config,
     build_model,
     cost_of,
@@ -131,6 +131,6 @@ def test_the_error_before_training_comes_first(arm, monkeypatch):
     )
     outcome = train(Config(n_train=20), ARMS[arm], 0, ((IMAGES, DIGITS), (IMAGES, DIGITS)))
     first, after = outcome.curves["error"]
-    assert first == after == outcome.metrics[START] == outcome.metrics[END]
+    assert first == after == outcome.metrics[EARLY] == outcome.metrics[END]
     right = arm in [pairs[0] for pairs in PAIRS.values()]
     assert (outcome.metrics[PASSED] == pytest.approx(100, abs=1e-3)) == right
