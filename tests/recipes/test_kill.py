@@ -26,14 +26,14 @@ def write_and_set_the_clock(*state):
         signal.setitimer(signal.ITIMER_REAL, float(os.environ["EPOCHS"]) * epoch)
 resume.write = write_and_set_the_clock
 from recipes.regularization.{name} import RECIPE
-from common.experiment import main
-main(RECIPE, sys.argv[1:])
+from common.experiment import command
+sys.exit(command.run(RECIPE, sys.argv[1:], ({arm!r},)))
 """
 MNIST5K = ["--dataset", "mnist5k", "--seeds", "1", "--jobs", "1"]
-COMMANDS = {
-    "dropout": [*MNIST5K, "--epochs", "60"],
-    "augmentation": [*MNIST5K, "--images-seen", "12000"],
-    "early_stopping": [*MNIST5K, "--epochs", "150", "--patience", "40"],
+COMMANDS = {  # recipe and arm
+    ("dropout", "dropout"): [*MNIST5K, "--epochs", "60"],
+    ("augmentation", "dense 1000 elastic"): [*MNIST5K, "--images-seen", "60000"],
+    ("early_stopping", "validation cost"): [*MNIST5K, "--epochs", "150", "--patience", "40"],
 }
 KILLS = 7  # of each; together more than 20
 MOMENT = 2.0  # epochs between a checkpoint and a kill, at most
@@ -43,15 +43,15 @@ def content(out: Path) -> dict:
     return {**json.loads((out / "results.json").read_text()), "seconds": None}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_killed_and_started_again(name, tmp_path, forks):
+@pytest.mark.parametrize(("name", "arm"), COMMANDS)
+def test_killed_and_started_again(name, arm, tmp_path, forks):
     """Each process goes on from what the killed one left, trains a little, and is killed."""
     moments = random.Random(name)
     whole, broken, script = tmp_path / "whole", tmp_path / "broken", tmp_path / "start.py"
-    script.write_text(START.format(name=name))
+    script.write_text(START.format(name=name, arm=arm))
 
     def run(out: Path, **how: str) -> Fork:
-        return forks.run(str(script), *COMMANDS[name], "--out", str(out), **how)
+        return forks.run(str(script), *COMMANDS[name, arm], "--out", str(out), **how)
 
     process = run(whole)
     assert process.returncode in (0, 1), process.stderr

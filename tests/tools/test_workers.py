@@ -19,8 +19,8 @@ import recipes
 from common.training import resume
 resume.SAVE_SECONDS, resume.SAVE_SHARE = 0.0, 1e9
 from recipes.regularization.dropout import RECIPE
-from common.experiment import main
-main(RECIPE, sys.argv[1:])
+from common.experiment import command
+sys.exit(command.run(RECIPE, sys.argv[1:], ("dropout",)))
 """
 
 

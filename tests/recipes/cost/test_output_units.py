@@ -7,10 +7,10 @@ from scipy.special import expit, log_softmax, softmax
 from recipes.cost import output_units
 from recipes.cost.output_units import (
     ARMS,
+    EARLY,
     END,
     PAIRS,
     PASSED,
-    EARLY,
     Config,
     build_model,
     cost_of,
