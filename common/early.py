@@ -1,7 +1,7 @@
 """Answers --help and refuses bad flags of a recipe before Keras starts, which takes seconds.
 
-For that the docstring and `Config` are read from the recipe's source. What needs more, as the
-hyperparameters that a preset changes, is left to the recipe.
+For that the docstring and `Config` are read from the recipe's source. What needs the imported
+recipe, such as the hyperparameters that a preset changes, is checked there.
 """
 
 import ast
@@ -45,7 +45,7 @@ def answer(process: list[str]) -> None:
 
 def _parse(name: str, file: Path, arguments: list[str], has_preset: bool) -> None:
     tree, module, is_whole = ast.parse(file.read_text()), ModuleType(name), not has_preset
-    module.__file__ = str(file)  # tyro's help are the comments there
+    module.__file__ = str(file)  # tyro reads the help texts from the comments there
     module.__dict__.update(Examples=Examples, Photographs=Photographs)
     before, sys.modules[name] = sys.modules.get(name), module
     try:

@@ -15,7 +15,8 @@ def imported(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+            module = node.module or "."  # from . import name
+            found |= {module, *(f"{module}.{name.name}" for name in node.names)}
     return found
 
 

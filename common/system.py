@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import tempfile
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def file_stem(name: str) -> str:
+    """A name as part of a file's name; two names never become one."""
+    return urllib.parse.quote(name, safe=" +(),=").replace("-", "%2D").replace(" ", "-")
 
 
 def cores() -> int:

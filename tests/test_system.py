@@ -3,6 +3,7 @@
 import os
 import pickle
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -13,6 +14,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common import system
 
@@ -106,6 +109,18 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch, tmp_path):
     assert system.cores() == 6
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert system.cores() == 1
+
+
+@given(st.lists(st.text(alphabet="a- %/.2D\\é", max_size=6), min_size=2, max_size=2, unique=True))
+def test_two_names_are_never_one_file(names):
+    one, other = map(system.file_stem, names)
+    assert one != other
+    assert re.fullmatch(r"[a-zA-Z0-9%+(),=._~-]*", one)
+
+
+def test_a_name_of_words_stays_legible():
+    assert system.file_stem("dropout + batch norm") == "dropout-+-batch-norm"
+    assert system.file_stem("N(0, 1 / n)") == "N(0,-1-%2F-n)"
 
 
 def test_versions_are_those_that_run():

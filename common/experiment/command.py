@@ -178,7 +178,7 @@ def _jobs(flags: Flags) -> int:
 
 
 def usual_jobs() -> int:
-    """One process per core; one on GPUs or for several replicas, which do not share well."""
+    """One process per core; one on GPUs or for several replicas, which train one run at a time."""
     is_shared = distribution.replicas() > 1 or tf.config.get_visible_devices("GPU")
     return 1 if is_shared else cores()
 

@@ -85,14 +85,15 @@ def curves(
     title: str = "",
     each_seed: bool = False,
 ) -> None:
-    """A line for each arm that has the series: mean and standard deviation, or a line a seed.
+    """A line for each arm: mean and standard deviation, or with `each_seed` a line a seed.
 
     `arms` are names, or names with their words in the legend; None: all trained. Point i stands at
-    x[i], by default (i + 1) * every.
+    x[i], by default (i + 1) * every, and with `each_seed` always there. Raises KeyError for an arm
+    without the series.
     """
     label(axes, title, xlabel, series)
     names = results.arms if arms is None else arms
-    names = names if isinstance(names, Mapping) else dict(zip(names, names, strict=True))
+    names = names if isinstance(names, Mapping) else {name: name for name in names}
     for color, (arm, name) in zip(itertools.cycle(COLORS), names.items(), strict=False):
         values = results.curves(series, arm)
         if each_seed:

@@ -30,7 +30,7 @@ class Finding:
     dataset: Names = None
     preset: Names = None
 
-    # No fields here; a kind of finding that compares has its own.
+    # Class attributes, not fields; kinds of findings that compare override them.
     ratio = False  # whether a ratio is judged, instead of a difference or a metric alone
     _other = None, None  # what is compared with: an arm or a number, and a metric
 

@@ -99,7 +99,7 @@ class Plan:
     def file(self, run: Run) -> Path:
         """Where one finished run is kept."""
         arm, seed = run
-        return self.folder / f"{arm.replace('/', '-').replace(' ', '-')}.{seed}.json"
+        return self.folder / f"{system.file_stem(arm)}.{seed}.json"
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ class Recipe:
     plot: Callable[[Results], Figure]
     smoke: Mapping[str, Any]  # hyperparameters that this preset changes
     paper: Mapping[str, Any] = field(default_factory=dict)
-    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # those that a data set does
-    datasets: tuple[str, ...] = ("mnist", "mnist5k")  # the first is the default; none: no data
+    # hyperparameters that a data set changes; a preset overrides them
+    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ("mnist", "mnist5k")  # the first is the default; "none": no data
     seeds: int = 6  # trained by default
     # whether (arm, preset, dataset) is trained
     applies: Callable[[Mapping[str, Any], str, str], bool] = lambda arm, preset, dataset: True
@@ -89,7 +90,7 @@ def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
     most = {"train": dataset.n_train - held_out, "validation": dataset.n_train - 1}
     most |= {"test": dataset.n_test}
     used = most | {"validation": 0}
-    for of, name in sorted(names.items(), reverse=True):  # validation limits training
+    for of, name in sorted(names.items(), reverse=True):  # validation first: it limits training
         count = getattr(config, name)
         if count > most[of]:
             received = f"received {count} (running on {dataset.name})"

@@ -13,7 +13,7 @@ from common.experiment.findings import standard_deviation
 from common.experiment.results import encode
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results"
-ROUNDING = 1e-5  # relative; by less a number that never varies differs between processors
+ROUNDING = 1e-5  # relative difference of two processors in a number that no seed changes
 LEVEL = 0.999  # of the two-sample t-test; at 95 %, one metric in 20 would move by chance
 Content = Mapping[str, Any]  # of results.json
 

@@ -1,7 +1,7 @@
 """Workers on several machines: who they are, and how they meet before TensorFlow starts.
 
 `TF_CONFIG` or Slurm describes the cluster. TensorFlow itself waits without a limit for a worker
-that is missing, and says nothing; `rendezvous` says within seconds who is missing, or differs.
+that is missing, and says nothing; `rendezvous` says within 25 seconds who is missing, or differs.
 """
 
 import contextlib

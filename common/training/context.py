@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from common.system import file_stem
 from common.training import distribution, resume
 
 REPORT_SECONDS = 0.2  # between two reports of progress: some epochs last a millisecond
@@ -68,7 +69,7 @@ def once(name: str, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray
     if run is None or run.shared is None:
         return list(make())
     run.shared.mkdir(parents=True, exist_ok=True)
-    file = run.shared / f"{name.replace(' ', '-').replace('/', '-')}.{run.seed}.state"
+    file = run.shared / f"{file_stem(name)}.{run.seed}.state"
     with file.with_suffix(".lock").open("w") as lock:
         if not distribution.has_workers():  # who make it together, and must not wait for each other
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,5 +78,5 @@ def once(name: str, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray
             arrays = list(make())
             if distribution.is_chief():
                 resume.write(file, arrays)
-    keras.utils.set_random_seed(run.seed)  # an arm that made them goes on as one that did not
+    keras.utils.set_random_seed(run.seed)  # arms that made them and arms that read them go on alike
     return arrays

@@ -22,7 +22,8 @@ from common.system import write_whole
 from common.training import distribution
 
 DIGEST_BYTES = 32  # of a SHA-256
-SET_ANEW = {"_model", "params", "min_delta"}  # attributes of callbacks: Keras turns the last's sign
+# Attributes of callbacks that Keras sets; it would turn the sign of a restored min_delta once more.
+SET_ANEW = {"_model", "params", "min_delta"}
 SAVE_SECONDS = 5.0  # least time between two checkpoints
 SAVE_SHARE = 0.04  # largest share of the time spent on checkpoints
 EXAMPLES_HASHED = 100  # of a memory-mapped array, to tell it from others
