@@ -1,7 +1,7 @@
 """Recipes as notebooks: one for each, and a few with what they printed and drew.
 
 python -m tools.notebooks [DIR] [--force]   one for each recipe, to be run, into DIR (notebooks/)
-python -m tools.notebooks --keep            the first of each chapter, run, into docs/notebooks/
+python -m tools.notebooks --keep NAME...    those named, run on three seeds, into docs/notebooks/
 """
 
 from __future__ import annotations
@@ -90,11 +90,6 @@ def keep(name: str) -> None:
     write_whole(KEPT / f"{name}.ipynb", f"{nbformat.writes(notebook)}\n".encode())
 
 
-def firsts() -> list[str]:
-    """The first recipe of each chapter."""
-    return [names[0] for names in catalog.chapters().values()]
-
-
 def write_all(folder: Path, force: bool) -> None:
     """A notebook for each recipe, into a folder."""
     files = {}
@@ -108,14 +103,16 @@ def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
     words = [word for word in arguments if word != "--force"]
     try:
-        if words == ["--keep"]:
-            for name in firsts():
+        if words[:1] == ["--keep"]:
+            for name in map(catalog.find, words[1:]):
                 keep(name)
                 print(f"{name}: kept")
         elif len(words) < 2 and not any(word.startswith("-") for word in words):
             write_all(Path(*words or ["notebooks"]).expanduser(), "--force" in arguments)
         else:
-            raise UsageError(f"expected one folder or --keep, received: {' '.join(arguments)}")
+            raise UsageError(
+                f"expected one folder or --keep NAME..., received: {' '.join(arguments)}"
+            )
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2

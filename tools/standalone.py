@@ -93,7 +93,7 @@ results = {{}}  # what training gave, by arm and seed
 CURVES = """
 series = list(dict.fromkeys(one for outcomes in results.values() for one in outcomes[0].curves))
 figure, panels = plt.subplots(len(series), figsize=(7, 4 * len(series)), squeeze=False)
-for panel, one in zip(panels[:, 0], series):
+for panel, one in zip(panels[:, 0], series, strict=True):
     for i, (name, outcomes) in enumerate(results.items()):
         for seed, run in enumerate(outcomes):
             label = None if seed else name
@@ -224,7 +224,8 @@ def ingredients(recipe: Module) -> list[Module]:
                 waiting |= {(file, one) for one in used}
                 for other, wanted in files[file].ingredients().items():
                     waiting |= {(other, one) for one in used & wanted}
-    order = graphlib.TopologicalSorter({file: files[file].ingredients() for file in files})
+    # Sorted: the order of a set of names is another one in each process.
+    order = graphlib.TopologicalSorter({file: files[file].ingredients() for file in sorted(files)})
     return [
         Module(
             imports=files[file].imports,

@@ -316,6 +316,25 @@ def test_a_small_recipe_becomes_one_file():
         assert gone not in code, gone
 
 
+def test_a_copy_is_the_same_in_every_process():
+    """Also where sets of names have another order."""
+    code = (
+        "from tools import catalog, standalone as s; "
+        "module = s.Module.read(s.stock(catalog.path('gradient_descent').read_text())); "
+        "print([one.definitions for one in s.ingredients(module)])"
+    )
+    said = {
+        subprocess.check_output(
+            [sys.executable, "-c", code],
+            cwd=copying.ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        )
+        for seed in "0123"
+    }
+    (definitions,) = said
+    assert b"def noise_scale(" in definitions
+
+
 def test_what_a_copy_runs_is_what_the_recipe_says():
     code = made(on={"mnist": {"epochs": 7}}, trained=["stopped"], smoke={"drop": 0.25})
     assert "Config(epochs=7, drop=0.25) if smoke else Config(epochs=7)" in code

@@ -95,11 +95,10 @@ def test_the_notebooks_of_a_chapter_run_alone(chapter):
         assert ["image/png" in output.data for output in drawn] == [True] * curves, name
 
 
-@pytest.mark.parametrize("name", notebooks.firsts())
-def test_a_notebook_that_is_kept_is_todays(name):
-    file = notebooks.KEPT / f"{name}.ipynb"
+@pytest.mark.parametrize("file", sorted(notebooks.KEPT.glob("*.ipynb")), ids=lambda file: file.stem)
+def test_a_notebook_that_is_kept_is_todays(file):
     assert file.stat().st_size < 300_000
-    kept, today = nbformat.read(file, as_version=4), notebooks.read(name)
+    kept, today = nbformat.read(file, as_version=4), notebooks.read(file.stem)
     nbformat.validate(kept)
     sources = [notebooks.on_three_seeds(cell.source) for cell in today.cells]
     assert [cell.source for cell in kept.cells] == sources
@@ -121,3 +120,30 @@ def test_a_notebook_sees_nothing_of_another():
         notebook.cells = [nbformat.v4.new_code_cell(code)]
     notebooks.run([one, other], {})
     assert other.cells[0].outputs[0].data["text/plain"] == "False"
+
+
+@pytest.mark.parametrize("arguments", [["--wrong"], ["one", "other"], ["--keep", "nothing"]])
+def test_bad_usage_is_one_line(arguments, capsys):
+    assert notebooks.main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("expected ")
+    assert (said.err.count("\n"), said.out) == (1, "")
+
+
+def test_a_notebook_that_was_edited_is_not_replaced(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(notebooks.catalog, "recipes", lambda: ["slowdown"])
+    mine = tmp_path / "slowdown.ipynb"
+    mine.write_text("mine")
+    assert notebooks.main([str(tmp_path)]) == 2
+    assert "FORCE=1 replaces it" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert notebooks.main([str(tmp_path), "--force"]) == 0
+    assert nbformat.reads(mine.read_text(), as_version=4).cells
+
+
+def test_a_notebook_is_run_on_verified_data_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "KEPT", tmp_path)
+    monkeypatch.setattr(notebooks, "on_three_seeds", lambda cell: cell)  # its smoke preset
+    assert notebooks.main(["--keep", "vanishing-chain"]) == 0
+    kept = nbformat.read(tmp_path / "vanishing_chain.ipynb", as_version=4)
+    assert "big weights" in code_cells(kept)[5].outputs[0].text
