@@ -290,7 +290,7 @@ def test_the_key_is_the_name_of_the_folder_of_runs(plain):
     found = key(plain)
     assert [one.name for one in plain.glob("out/runs/*")] == [found]
     files = {one.name for one in plain.glob("out/runs/*/*") if one.is_file()}
-    assert files == {"a.0.json", "a.0.npz", "b-c-d.0.json", "b-c-d.0.npz"}
+    assert files == {"a.0.json", "a.0.npz", "b-c%2Fd.0.json", "b-c%2Fd.0.npz"}
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_pictures_are_kept_of_seed_0_only(plain):
     content = measured(plain, "--seeds", "3")
     assert content["arms"]["a"]["seeds"] == [0, 1, 2]
     kept = {file.name for file in plain.glob("out/runs/*/*.npz")}
-    assert kept == {"a.0.npz", "b-c-d.0.npz"}
+    assert kept == {"a.0.npz", "b-c%2Fd.0.npz"}
     with np.load(plain / "out" / "pictures.npz") as stored:
         assert set(stored) == {"a/eye", "a/level", "b c/d/eye", "b c/d/level"}
         np.testing.assert_array_equal(stored["a/eye"], np.eye(2))

@@ -17,6 +17,9 @@ from tools import catalog, regress
 SLOWDOWN, CHAIN = ("slowdown", "none"), ("vanishing_chain", "none")
 
 
+RECORDED = regress.recorded
+
+
 @pytest.fixture(autouse=True)
 def no_records(monkeypatch, tmp_path):
     """The records of docs/ are not looked at unless a test sets some."""
@@ -228,8 +231,9 @@ def test_the_copy_of_a_recipe_must_give_the_recorded_metrics(off, status, tmp_pa
     assert regress.measure(task).status == status
 
 
-def test_the_copy_of_slowdown_gives_what_is_recorded(tmp_path):
+def test_the_copy_of_slowdown_gives_what_is_recorded(tmp_path, monkeypatch):
     """Trained for real, with stock Keras: 300 epochs of it take a while."""
+    monkeypatch.setattr(regress, "recorded", RECORDED)
     code, rows, page = run(tmp_path, "slowdown", "--quick")
     assert code == 0
     assert rows["slowdown", "copy"]["status"] == "shown"
