@@ -5,8 +5,8 @@ section 4: a convolutional maxout net on preprocessed CIFAR-10 errs on 87.15 % o
 epsilon .1, with a mean probability of 96.6 % for its wrong predictions.
 
 Differs from the source: a ReLU net with batch normalization after five epochs, and 2,000 test
-images. Preprocessed means standardized here: minus the mean, over the standard deviation of each
-color's pixels, so that epsilon .1 is about 6 of 255 steps of brightness. Pixels stay within what a
+images (--paper: 60 and all; not run). Preprocessed means minus the mean, over each color's standard
+deviation, so that epsilon .1 is about 6 of 255 steps of brightness. Pixels stay within what a
 photograph can show. Confidence is that in wrong predictions. It errs more often, and is less sure.
 
     make recipe-fgsm-cifar10          five minutes on 2 cores

@@ -5,8 +5,8 @@ MNIST error of a dense net (%) 1.6 without, 1.1 with affine, 0.7 with elastic di
 about 4, alpha about 34). Nielsen, Neural Networks and Deep Learning (2015), chapter 6: shifts by
 one pixel lift a conv net from 99.23 to 99.37 %.
 
-Differs from the source: fewer images and small nets, where the effect is larger; --paper trains ten
-times as long, and the conv net on 10,000 images too. Neither is a source's protocol, so no printed
+Differs from the source: fewer images and small nets, where the effect is larger; --paper (not run)
+trains ten times as long, the conv net on 10,000 images too. Neither is a source's protocol, so no
 figure is compared. Whether elastic beats affine on the conv net is open: .52 (-.05 .. 1.08) points.
 
     make recipe-augmentation          about five minutes on 2 cores
