@@ -88,12 +88,10 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
         return parse_recipe(arguments, recipe.module.__name__, about, config)
 
     flags, config = parsed("")
-    paths = {
-        name: getattr(flags, name) for name in ("out", "data_dir")
-    }  # ~ after = is not expanded
-    flags = dataclasses.replace(
-        flags, **{name: path and path.expanduser() for name, path in paths.items()}
-    )
+    # No shell expands ~ after =.
+    paths = {"out": flags.out, "data_dir": flags.data_dir}
+    homes = {name: path and path.expanduser() for name, path in paths.items()}
+    flags = dataclasses.replace(flags, **homes)
     out = flags.out or Path("results") / recipe.name
     # A log file has no width of its own; there the table may be as wide as it needs.
     console = Console() if sys.stdout.isatty() else Console(width=120)

@@ -57,8 +57,8 @@ def run(
     Args:
         tasks: by key. Tasks and results are pickled; `work` and `start` are imported by name.
         start: called in each process before its tasks, and in other processes again before each
-            of them, with the number of threads that it may use, and its number among the processes
-            of this machine, from 0 on; None in this process.
+            of them, with the number of threads that it may use, and its number among the `jobs`
+            processes, from 0 on; 0 on a cluster, None in this process.
         on_progress, on_result: called here with (key, share done) and (key, result).
         cluster: address of a Dask scheduler, or the file that it has written.
 

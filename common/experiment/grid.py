@@ -146,9 +146,8 @@ def carry_out(plan: Plan, on_progress: Callable[[Run, float], None]) -> Done:
     remote, made = plan.flags.cluster is not None, []
     if remote:
         made = [one for one in (plan.folder, *plan.folder.parents) if not one.exists()]
-        plan.folder.mkdir(
-            parents=True, exist_ok=True
-        )  # workers that see it write checkpoints there
+        # Workers that see it write their checkpoints there.
+        plan.folder.mkdir(parents=True, exist_ok=True)
     todo = [run for run in plan.runs if run not in finished]
     tasks = {run: task(run, recipe.arms[run[0]], plan.file(run).absolute(), remote) for run in todo}
     kept, jobs = len(finished), min(plan.jobs, len(tasks)) or 1

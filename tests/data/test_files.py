@@ -326,3 +326,14 @@ def test_a_pickle_runs_nothing(colored, keras, tmp_path, function):
     with pytest.raises(DataError, match=r"received: UnpicklingError \w+\.\w+ in a pickle$"):
         load("cifar10", keras)
     assert not marker.exists()
+
+
+def test_a_folder_of_nearly_the_same_name_does_not_hide_a_file(tmp_path):
+    names = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+    for name in names:
+        kind = "idx3-ubyte" if "images" in name else "idx1-ubyte"
+        (tmp_path / f"{name}-{kind}").mkdir()
+        (tmp_path / f"{name}.{kind}").touch()
+    found = files.find("mnist", tmp_path)
+    assert len(found) == 4
+    assert all(file.is_file() for file in found)

@@ -303,3 +303,14 @@ def test_a_damaged_record_is_refused_in_one_line(records, cache):
 
 def test_a_named_data_set_is_itself_whatever_the_side():
     assert load("mnist5k", side=16).arrays[0][0].shape == (3500, 28, 28)
+
+
+def test_a_photograph_stands_as_its_camera_marks_it(tmp_path):
+    """A marked file has the pixels of one that was turned."""
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4] = 200  # the upper half is bright
+    marks = Image.Exif()
+    marks[0x0112] = 6  # the camera was turned: the left edge is the top
+    Image.fromarray(pixels).save(tmp_path / "marked.png", exif=marks)
+    upright = photographs.square(tmp_path / "marked.png", 8)
+    np.testing.assert_array_equal(upright, np.rot90(pixels, -1))
