@@ -2,10 +2,14 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import Phase, settings
 
 import recipes  # noqa: F401  starts TensorFlow quietly
 from common import data
 from tests.forks import Forks
+
+# For what is known to fail: no smaller example is looked for.
+settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate))
 
 
 @pytest.fixture(scope="session", autouse=True)

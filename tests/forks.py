@@ -7,6 +7,7 @@ in a fork sees nothing of this repository but what lies in its folder: modules o
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -88,12 +89,14 @@ def serve() -> None:
     import recipes  # noqa: F401  starts TensorFlow quietly
 
     # isort: split
+    import distributed  # noqa: F401
     import hypothesis  # noqa: F401
     import matplotlib.figure  # noqa: F401
     import pytest  # noqa: F401
     import scipy.stats  # noqa: F401
     import tyro  # noqa: F401
 
+    gc.freeze()  # TensorFlow's million objects, which each collection of a fork would look through
     warnings.filterwarnings("ignore", message=".*fork")  # TensorFlow computes nothing here
     for line in sys.stdin:
         child = os.fork()

@@ -155,7 +155,7 @@ MUTANTS = {
         "common/ingredients/attacks.py",
         "np.float64(x), -epsilon, epsilon)",
         "np.float64(x), -2 * epsilon, 2 * epsilon)",
-        "tests/ingredients/test_attacks.py",
+        "tests/ingredients/test_attacks.py::test_pgd_is_the_projected_walk_by_hand",
     ),
     "sigma' left in the cross-entropy's gradient": (
         "recipes/cost/slowdown.py",
@@ -179,7 +179,7 @@ MUTANTS = {
         "common/ingredients/alexnet.py",
         "1e-4 * (np.abs",
         "1e-4 / 5 * (np.abs",
-        "tests/ingredients/test_alexnet.py",
+        "tests/ingredients/test_alexnet.py::test_response_normalization_is_the_formula",
     ),
     "mini-batches drawn with replacement": (
         "common/ingredients/noise.py",
@@ -269,7 +269,7 @@ MUTANTS = {
         "common/experiment/findings.py",
         "return arrays, pair[1] - pair[0]",
         "return arrays, pair[1] - pair[0][::-1]",
-        "tests/experiment/test_findings.py",
+        "tests/experiment/test_findings.py::test_seeds_are_paired_even_if_they_vary_much",
     ),
     "a printed figure judged under the wrong preset": (
         "common/experiment/findings.py",
@@ -281,7 +281,7 @@ MUTANTS = {
         "common/experiment/record.py",
         "return by if test.pvalue < 1 - LEVEL else 0.0",
         "return 0.0",
-        "tests/experiment/test_record.py",
+        "tests/experiment/test_record.py::test_a_metric_that_moved_is_told_with_its_sign_and_the_largest_first",
     ),
     "Alike judged one-sided": (
         "common/experiment/findings.py",
@@ -313,6 +313,6 @@ def test_it_is_noticed(broken, forks, tmp_path):
     source = (tmp_path / file).read_text()
     assert source.count(before) == 1, "a mutant must change exactly one place"
     (tmp_path / file).write_text(source.replace(before, after))
-    done = forks.run("pytest", "-x", guard, folder=tmp_path)
+    done = forks.run("pytest", "-x", "--hypothesis-profile=mutants", guard, folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr  # of pytest: tests failed
     assert "FAILED" in done.stdout

@@ -81,9 +81,14 @@ def train(callbacks=(), folder=None, x=X, learning_rate=0.01, batch_size=10, see
     return history, [w.tobytes() for w in model.get_weights()], record.values
 
 
+@pytest.fixture(scope="module")
+def whole():
+    """What a training gives that is not killed."""
+    return train([Kill(-1)])
+
+
 @pytest.mark.parametrize("kill", [[0], [3], [7], [1, 1, 4, 6], range(8)])
-def test_a_killed_training_ends_as_one_that_was_not(kill, tmp_path):
-    whole = train([Kill(-1)])
+def test_a_killed_training_ends_as_one_that_was_not(kill, whole, tmp_path):
     for epoch in kill:
         with pytest.raises(Killed):
             train([Kill(epoch)], tmp_path)
@@ -140,8 +145,8 @@ def test_another_training_finds_nothing(change, tmp_path):
     assert len(list(tmp_path.glob("*.state"))) == 2
 
 
-def test_with_a_damaged_state_it_begins_anew(tmp_path):
-    seen, whole = [], train([Kill(-1), See([])])
+def test_with_a_damaged_state_it_begins_anew(whole, tmp_path):
+    seen = []
     with pytest.raises(Killed):
         train([Kill(5), See([])], tmp_path)
     (file,) = tmp_path.glob("*.state")
@@ -153,10 +158,9 @@ def test_with_a_damaged_state_it_begins_anew(tmp_path):
     assert seen[0] == 0
 
 
-def test_a_mapped_array_resumes(tmp_path):
+def test_a_mapped_array_resumes(whole, tmp_path):
     X.tofile(tmp_path / "x")
     mapped = np.memmap(tmp_path / "x", np.uint8, "r", shape=X.shape)
-    whole = train([Kill(-1)], x=mapped)
     with pytest.raises(Killed):
         train([Kill(4)], tmp_path, x=mapped)
     assert train([Kill(-1)], tmp_path, x=mapped) == whole
