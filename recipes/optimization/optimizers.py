@@ -50,6 +50,7 @@ ARMS = {f"{one}, {net}": {"optimizer": one, "net": net} for net in NETS for one 
 COST, BEST = "training cost, geometric mean of all epochs", "best learning rate"
 RANGE = "decades of learning rates within a point of the lowest test error"
 RAVINE, CONTRACTION = "steps to 1e-6 on the ravine", "contraction per step on the ravine"
+DISTANCE = "distance from the minimum, relative"
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
@@ -74,14 +75,15 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     metrics[RANGE] = np.sum(error <= error.min() + 1) / 2
     paths = [ravine(by_hand(*rate)) for rate in rates]
     path = min(paths, key=lambda path: np.linalg.norm(path[200]))
-    away, pictures = np.linalg.norm(path, axis=1), {"path": path[:100]}
-    metrics[RAVINE] = np.argmax(away <= 1e-6 * away[0]) or np.inf
+    away = np.linalg.norm(path, axis=1) / np.linalg.norm(path[0])
+    metrics[RAVINE] = np.argmax(away <= 1e-6) or np.inf
     if len(rates) == 1:
         metrics[CONTRACTION] = (away[1000] / away[500]) ** (1 / 500)
+    curves = {"cost": cost[:, best], "test error (%)": error, DISTANCE: away[:401:4]}
     if arm["optimizer"] == "AdaGrad" and arm["net"] == "softmax":
         sums = model.optimizer.variables[-1].numpy()[best, :-1]  # of squares, (784, 10)
-        pictures["steps"] = (1 / np.sqrt(sums)).mean(axis=1).reshape(28, 28)
-    return Outcome(metrics, {"cost": cost[:, best], "test error (%)": error}, pictures)
+        return Outcome(metrics, curves, {"steps": (1 / np.sqrt(sums)).mean(1).reshape(28, 28)})
+    return Outcome(metrics, curves)
 
 
 # ---- findings
@@ -114,13 +116,9 @@ def plot(results: Results):
         bottom.set_xscale("log")
     figures.legend(axes[1, 0])
     valley, pixels = axes[:, 2]
-    x, y = np.meshgrid(np.linspace(-2, 4, 80), np.linspace(-2, 2.5, 80))
-    along, across = x * np.cos(np.pi / 6) + y / 2, y * np.cos(np.pi / 6) - x / 2
-    cost = np.log(along**2 / 100 + across**2 + 1e-4)
-    valley.contour(x, y, cost, 12, colors="lightgray", linestyles="solid")
-    for arm, color in zip(names, figures.COLORS, strict=False):
-        valley.plot(*results.picture("path", arm).T, ".-", color=color, linewidth=1.5)
-    valley.set_title("a ravine (100 steps)")
+    how = {"x": range(0, 401, 4), "xlabel": "step", "title": "a ravine of kappa 100"}
+    figures.curves(valley, results, DISTANCE, names, **how)
+    valley.set(yscale="log", ylim=(1e-8, 2))
     steps, title = results.picture("steps", "AdaGrad, softmax"), "AdaGrad's steps (white: largest)"
     figures.show(pixels, steps[None], 1, title, vmax=None)
     return figure
