@@ -9,7 +9,7 @@ import recipes  # noqa: F401  starts TensorFlow quietly
 from common import data
 from tests.forks import Forks
 
-gc.freeze()  # TensorFlow's million objects, which each full collection would look through
+gc.freeze()  # TensorFlow's many objects, which each full collection would look through
 # For what is known to fail: no smaller example is looked for.
 settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate))
 

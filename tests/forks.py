@@ -96,7 +96,7 @@ def serve() -> None:
     import scipy.stats  # noqa: F401
     import tyro  # noqa: F401
 
-    gc.freeze()  # TensorFlow's million objects, which each collection of a fork would look through
+    gc.freeze()  # TensorFlow's many objects, which each collection of a fork would look through
     warnings.filterwarnings("ignore", message=".*fork")  # TensorFlow computes nothing here
     for line in sys.stdin:
         child = os.fork()

@@ -50,7 +50,7 @@ def extreme_eigenvalues(model, loss, x, y, tolerance, seed):
     hessian = LinearOperator((ends[-1], ends[-1]), flat, dtype="float32")
     rng = np.random.default_rng(seed)
     how = {"v0": rng.normal(size=ends[-1]).astype("float32"), "ncv": min(60, ends[-1])}
-    if "rng" in inspect.signature(eigsh).parameters:  # since SciPy 1.17, for vectors drawn later
+    if "rng" in inspect.signature(eigsh).parameters:  # since SciPy 1.17, for restarts of its search
         how["rng"] = rng
     return np.sort(eigsh(hessian, 2, which="BE", tol=tolerance, return_eigenvectors=False, **how))
 

@@ -1,4 +1,4 @@
-"""AlexNet, scaled down, names more than half of small photographs correctly after four epochs.
+"""AlexNet, scaled down, names over half of the small photographs correctly after four epochs.
 
 Source: Krizhevsky, Sutskever & Hinton, ImageNet classification with deep convolutional neural
 networks (NIPS 2012): two groups of maps ("grouped", 60,965,224 parameters) as on its two GPUs, or

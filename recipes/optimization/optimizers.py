@@ -50,7 +50,7 @@ ARMS = {f"{one}, {net}": {"optimizer": one, "net": net} for net in NETS for one 
 COST, BEST = "training cost, geometric mean of all epochs", "best learning rate"
 RANGE = "decades of learning rates within a point of the lowest test error"
 RAVINE, CONTRACTION = "steps to 1e-6 on the ravine", "contraction per step on the ravine"
-DISTANCE = "distance from the minimum, relative"
+DISTANCE, STEPS = "distance from the minimum, relative", range(0, 401, 4)  # of the ravine, shown
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
@@ -79,7 +79,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     metrics[RAVINE] = np.argmax(away <= 1e-6) or np.inf
     if len(rates) == 1:
         metrics[CONTRACTION] = (away[1000] / away[500]) ** (1 / 500)
-    curves = {"cost": cost[:, best], "test error (%)": error, DISTANCE: away[:401:4]}
+    curves = {"cost": cost[:, best], "test error (%)": error, DISTANCE: away[STEPS]}
     if arm["optimizer"] == "AdaGrad" and arm["net"] == "softmax":
         sums = model.optimizer.variables[-1].numpy()[best, :-1]  # of squares, (784, 10)
         return Outcome(metrics, curves, {"steps": (1 / np.sqrt(sums)).mean(1).reshape(28, 28)})
@@ -116,7 +116,7 @@ def plot(results: Results):
         bottom.set_xscale("log")
     figures.legend(axes[1, 0])
     valley, pixels = axes[:, 2]
-    how = {"x": range(0, 401, 4), "xlabel": "step", "title": "a ravine of kappa 100"}
+    how = {"x": STEPS, "xlabel": "step", "title": "a ravine of kappa 100"}
     figures.curves(valley, results, DISTANCE, names, **how)
     valley.set(yscale="log", ylim=(1e-8, 2))
     steps, title = results.picture("steps", "AdaGrad, softmax"), "AdaGrad's steps (white: largest)"

@@ -281,6 +281,7 @@ def test_workers_that_run_several_at_once_are_refused(cluster, tmp_path):
 
 RECIPE = "recipes.regularization.overfitting"
 SHORT = ("--dataset", "mnist5k", "--seeds", "3", "--epochs", "200")
+REFUSED = (*SHORT[:-1], "3")  # epochs, should it be trained after all
 
 
 def content(out: Path) -> dict:
@@ -343,7 +344,7 @@ def test_a_worker_with_other_code_is_refused(cluster, tmp_path, forks):
         file.write("\nADDED = 1\n")
     cluster.worker(code=other)
     out = tmp_path / "out"
-    done = forks.run(RECIPE, *SHORT[:-1], "3", "--cluster", str(cluster.file), "--out", str(out))
+    done = forks.run(RECIPE, *REFUSED, "--cluster", str(cluster.file), "--out", str(out))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "overfitting: worker tcp://127.0.0.1:" in done.stderr
@@ -354,7 +355,7 @@ def test_a_worker_with_other_code_is_refused(cluster, tmp_path, forks):
 def test_a_worker_without_the_code_is_refused(cluster, tmp_path, forks):
     cluster.worker(code=tmp_path)
     out = tmp_path / "out"
-    done = forks.run(RECIPE, *SHORT[:-1], "3", "--cluster", str(cluster.file), "--out", str(out))
+    done = forks.run(RECIPE, *REFUSED, "--cluster", str(cluster.file), "--out", str(out))
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.returncode == 2
     assert "expected workers that can import" in done.stderr
