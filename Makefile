@@ -26,7 +26,7 @@ help:
 	@echo 'make site                         the gallery, in site/index.html'
 	@echo 'make test-site                    the gallery in Chromium'
 	@echo 'make lint                         ruff: format and rules'
-	@echo 'make bench [ARGS=--record]        speed beside plain Keras, PyTorch and NumPy (to docs/)'
+	@echo 'make bench [ARGS=--record]        speed beside Keras, PyTorch, JAX and NumPy (to docs/)'
 	@echo 'make record-NAME [ARGS=--paper]   run one, say what moved, keep its results in docs/'
 	@echo 'make record-all                   the same for all that have no record yet'
 	@echo 'make readme                       write the tables of README.md anew'

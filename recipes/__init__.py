@@ -15,7 +15,7 @@ The lectures: Duisburg-Essen (O. Meyer); HTWG Konstanz (M. O. Franz, O. Dürr: D
 Technosphere, Moscow (D. Polykovskiy: lecture 5, 2017); TU Darmstadt (Künstliche Intelligenz /
 Maschinelles Lernen: Tiefes Lernen).
 
-Importing the package answers the command line, then starts TensorFlow without its log messages.
+Importing the package answers --help and bad flags, then starts TensorFlow without log messages.
 """
 
 import sys

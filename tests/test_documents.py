@@ -64,7 +64,7 @@ def test_the_total_counts_what_was_printed_and_run():
     agree = sum(finding["printed"]["agrees"] for finding in compared)
     total = f"Of {len(compared)} printed figures whose protocol was run, {agree} agree."
     assert total in README
-    listed = README.partition("Printed figures that differ:")[2].partition("<!--")[0]
+    listed = README.partition("Printed figures that differ:")[2].partition("Findings not")[0]
     assert listed.count("\n- ") == len(compared) - agree
 
 

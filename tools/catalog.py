@@ -170,7 +170,7 @@ def readme_table() -> str:
     agreeing = [finding["printed"]["agrees"] for _, finding in compared]
     lines = [
         f"**Of {len(agreeing)} printed figures whose protocol was run, {sum(agreeing)} agree.** "
-        "Those that differ stand below the table, each with its cause."
+        "Those that differ stand below the table, with the cause where it is known."
     ]
     for chapter, names in chapters().items():
         title = docstring(RECIPES / chapter / "__init__.py").splitlines()[0]
@@ -209,9 +209,19 @@ def readme_table() -> str:
         for content, finding in compared
         if not finding["printed"]["agrees"]
     ]
+    failed = [
+        f"- {target(content['recipe'])} ({setting(content)}): {finding['name']}."
+        for contents in every.values()
+        for content in contents
+        for finding in content["findings"]
+        if finding["shown"] is False
+    ]
     hardware = sorted({c["hardware"] for contents in every.values() for c in contents})
-    lines += ["", f"Measured on: {'; '.join(hardware)}.", "", "Printed figures that differ:", ""]
-    return "\n".join([*lines, *(differ or ["none."])])
+    quiet = "Times are those of two cores with nothing else to do."
+    lines += ["", f"Measured on: {'; '.join(hardware)}. {quiet}"]
+    lines += ["", "Printed figures that differ:", "", *(differ or ["none."])]
+    lines += ["", "Findings not shown:", "", *(failed or ["none."])]
+    return "\n".join(lines)
 
 
 def results_page() -> str:
@@ -223,13 +233,13 @@ def results_page() -> str:
     for i, content in found:
         name = content["recipe"]
         file = record_file(name, content["preset"], content["dataset"]["name"])
-        heading = f"{name} ({setting(content)})" if i else name
+        heading, number = f"{name} ({setting(content)})" if i else name, seeds(content)
         versions = ", ".join(f"{key} {value}" for key, value in content["versions"].items())
         parts += [f"\n## {heading}", "", headline(name), ""]
         figure = DOCS / "figures" / f"{file.stem}.png"
         parts += [f"![{headline(name)}](figures/{figure.name})", ""] if figure.exists() else []
         parts += [
-            f"{setting(content)}, {seeds(content)} seeds, {content['seconds']:.0f} s on "
+            f"{setting(content)}, {number} seed{'s' * (number > 1)}, {content['seconds']:.0f} s on "
             f"{content['hardware']}; {versions}.",
             "",
             "| finding | measured | printed | verdict | source |",
@@ -239,6 +249,8 @@ def results_page() -> str:
             texts = wording.measured_text(entry), wording.printed_text(entry)
             parts.append(row(entry["name"], *texts, wording.verdict(entry), entry["source"]))
         against = content.get("record")
+        if against and all(moved["by"] is None for moved in against["moved"] or [{"by": 0}]):
+            against = None  # by infinity: other metrics than those of the record before
         parts += ["", f"When recorded: {record.describe(against)}."] if against else []
     return "\n".join(parts) + "\n"
 

@@ -120,14 +120,14 @@ def plot(results: Results):
     said = [(f"{a:.0f}\n{p:.1%}", f"{b:.0f}\n{q:.1%}") for a, p, b, q in seen]
     figures.triptychs(axes[0, 0], before / 255, after / 255, said)
     axes[0, 0].set_title("conv net: image, change, together")
-    panel, epsilon = axes[0, 1], results.config["epsilon"]
-    x = epsilon * np.array(SHARES)
+    panel, x = axes[0, 1], results.config["epsilon"] * np.array(SHARES)
     figures.curves(panel, results, ATTACKED, x=x, xlabel="epsilon")
     for color, arm in zip(figures.COLORS, results.arms, strict=False):
         panel.plot(x, results.curves(NOISY, arm).mean(axis=0), "--", color=color)
     panel.plot([], [], "--", color=figures.GRAY, label="random noise")
-    figures.points(panel, [0.25, 0.25], [99.9, 89.4], "Goodfellow et al.")
-    panel.set_ylim(0, 102)
+    for color, value in zip(figures.COLORS[::2], (99.9, 89.4), strict=False):
+        figures.points(panel, [0.25], [value], "Goodfellow et al.", color)
+    panel.set(ylim=(0, 102), ylabel="test error (%)")
     panel.legend(loc=(0.57, 0.5))
     return figure
 

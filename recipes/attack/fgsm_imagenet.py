@@ -1,13 +1,13 @@
 """A change that nobody sees makes a net trained on ImageNet take one thing for another.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
-figure 1, shown in the lecture (TU Darmstadt): GoogLeNet sees a panda (57.7 %), after a step of .007
-along the sign of the gradient a gibbon (99.3 %), and in that sign alone a nematode (8.2 %).
+figure 1, shown in the lecture of TU Darmstadt: GoogLeNet sees a panda (57.7 %), after a step of
+.007 along the gradient's sign a gibbon (99.3 %), and in that sign alone a nematode (8.2 %).
 
 Differs from the source: SqueezeNet v1.1 and two other photographs, so other numbers come out.
-Epsilon is a share of the range of pixels: .007 changes each by up to 1.785 of 255 levels, as in the
-net's input, which is pixels minus their mean. Noise moves each as far, up or down. Confidence is
-that in the first answer. The smallest epsilon that changes it is sought in steps of 1/16 level.
+Epsilon is a share of the pixels' range: .007 is 1.785 of 255 levels, in the net's input as well,
+which is pixels minus their mean. Noise moves each pixel as far, up or down. Confidence is that in
+the first answer. The smallest epsilon that changes it is sought in steps of 1/16 level.
 
 With --dataset cifar10, or folder and --data-dir DIR, random test photographs are attacked instead.
 A copy takes scikit-learn's two photographs, or PNG files in a folder `imagenet` beside it.

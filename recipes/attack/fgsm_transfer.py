@@ -1,8 +1,8 @@
 """Images made to fool one net fool other nets too, often into the same wrong class.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
-section 8: of images made against a maxout net, on which both err, softmax regression predicts the
-same class as the maxout net for 84.6 %. The authors explain both facts by nearly linear nets.
+section 8: softmax regression, on images against a maxout net on which both err, predicts the maxout
+net's class for 84.6 %. The authors explain both facts by nets being nearly linear.
 
 Differs from the source: four nets, trained for two epochs on 20,000 images; the first 5,000 test
 images are attacked. Softmax regression agrees with our maxout net less often, and less so the
@@ -113,7 +113,8 @@ FINDINGS = (
 def plot(results: Results):
     """Error of each net on the images made against each, and how often both agree."""
     figure, axes = figures.panels(results.titled("Adversarial images among nets"), 1, 2)
-    error = f"error (%) at epsilon {results.config['epsilon']:g}"
+    noise = np.mean([results.metric(NOISY, arm) for arm in ARMS])
+    error = f"error (%) at epsilon {results.config['epsilon']:g}; under noise {noise:.0f}"
     titles = {"error of": error, "agreement with": "same wrong class, where both err (%)"}
     for panel, (metric, title) in zip(axes[0], titles.items(), strict=True):
         shares = [[results.metric(f"{metric} the {n} (%)", a).mean() for n in ARMS] for a in ARMS]

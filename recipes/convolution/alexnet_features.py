@@ -1,6 +1,6 @@
 """A well trained net has smoother filters in its first layer than a badly trained one.
 
-Source: the lecture (TU Darmstadt): which of two first layers is better? Noise: not converged, a
+Source: lecture of TU Darmstadt: which of two first layers is better? Noise: not converged, a
 wrong learning rate, pixels not normalized? Smooth, diverse filters: well trained. Krizhevsky,
 Sutskever & Hinton (NIPS 2012), section 6.1, figures 3 and 4, without numbers: the filters, and the
 six training images whose last hidden layer is nearest to a test image's by Euclidean distance.
@@ -118,7 +118,7 @@ def plot(results: Results):
     epochs = range(results.config["epochs"] + 1)
     for panel, series in zip(axes[1], (ROUGHNESS, DEAD), strict=False):
         figures.curves(panel, results, series, x=epochs)
-        panel.set_ylim(0)
+        panel.set_ylim(0, 102 if series == DEAD else None)
     figures.legend(axes[1, 0])
     for panel, name in zip(axes[1, 2:], ("features", "pixels"), strict=True):
         same = results.metric(SAME % name, GOOD).mean()

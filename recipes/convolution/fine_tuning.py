@@ -1,6 +1,6 @@
 """Features learned on ImageNet tell two classes apart from 50 images; a new net needs far more.
 
-Source: the lecture (TU Darmstadt): train on ImageNet, then on data of your own; Yosinski, Clune,
+Source: lecture of TU Darmstadt: train on ImageNet, then on data of your own; Yosinski, Clune,
 Bengio & Lipson (NIPS 2014), who print no figures for training sets this small: features learned on
 other classes help, more so if they are trained further.
 
@@ -110,10 +110,11 @@ def parts(net: keras.Model, config: Config) -> tuple[keras.Model, keras.Model]:
 
 
 # ---- findings
+FEW, MANY = (f"test error from {size} images (%)" for size in (SIZES[0], SIZES[-1]))
 FINDINGS = (
-    Lower("test error from 50 images (%)", "frozen", than="new net"),
-    Lower("test error from 500 images (%)", "frozen", than="new net"),
-    Lower("test error from 500 images (%)", "fine-tuned", than="frozen", source="Yosinski 2014"),
+    *(Lower(error, "frozen", than="new net") for error in (FEW, MANY)),
+    Lower(FEW, "frozen", than="new net", than_metric=MANY),
+    Lower(MANY, "fine-tuned", than="frozen", source="Yosinski 2014"),
 )
 
 

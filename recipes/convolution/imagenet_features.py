@@ -127,7 +127,7 @@ def plot(results: Results):
     answers = [(names[answer].replace(" ", "\n"),) for answer in shown["answers"]]
     figures.show(hidden, shown["hidden"] / 255, 1, "the net's answer", answers)
     title = "its probability while a\nsquare hides a place"
-    figures.show(maps, shown["maps"], 1, f"{title} (black 0)", cmap="magma")
+    figures.show(maps, shown["maps"], 1, f"{title} (black 0, white 1)", cmap="magma")
     near = np.where(shown["same"][..., None, None, None], 1, 0.35) * (shown["near"] / 255 - 1) + 1
     title = "a test image and those near it\n(pale: of another class)"
     by = [("features",), ("pixels",)] * QUERIES

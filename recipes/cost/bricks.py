@@ -103,12 +103,12 @@ def plot(results: Results):
     """The bricks and their derivatives; what they cost, and how far they are from Keras."""
     figure, axes = figures.panels(results.titled("Nets of bricks"), 2, 2)
     x, ones = np.linspace(-3, 3, 301), np.ones(301)
-    for (loss, f), color in zip(PAIRS.items(), figures.COLORS, strict=False):
+    for (loss, f), color, lw in zip(PAIRS.items(), figures.COLORS, (7, 6, 5, 3.5, 2), strict=False):
         brick, outputs = activation(f), 1 if loss in ("square", "log", "hinge") else 2
-        axes[0, 0].plot(x, brick.forward(x), color=color, label=f)
+        axes[0, 0].plot(x, brick.forward(x), color=color, label=f, lw=lw)
         axes[0, 0].plot(x, brick.backward(ones), "--", color=color)
         values = LOSSES[loss](np.stack([x, 0 * x], 1)[:, :outputs], np.eye(2)[[0] * 301, :outputs])
-        axes[0, 1].plot(x, values[0], color=color, label=loss)
+        axes[0, 1].plot(x, values[0], color=color, label=loss, lw=lw)
         axes[0, 1].plot(x, values[1][:, 0], "--", color=color)
     figures.label(axes[0, 0], "activations", "x", "y; dashed: dy/dx")
     figures.label(axes[0, 1], "losses", "output for the class (0 for another)", "E; dashed: dE/dx")

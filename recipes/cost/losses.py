@@ -5,9 +5,9 @@ results. Guo, Pleiss, Sun & Weinberger (ICML 2017): the expected calibration err
 distance of confidence from accuracy in 15 bins of confidence; a net that overfits is too sure.
 
 Differs from the source: the squared error of softmax outputs is added. Each loss has the best of
-nine learning rates, by the error on validation images. Outputs that are not meant as probabilities
-are read as those of log-softmax: hinge's fit by chance on MNIST, square's seem never sure. With
-the 1,000 validation images of mnist5k the learning rate, and with it the margin, varies by seed.
+nine learning rates, by the error on validation images. The outputs of each are read as logits of a
+softmax: with hinge its confidence fits by chance on MNIST, with square it is never high. With the
+1,000 validation images of mnist5k the learning rate, and with it the margin, varies by seed.
 
     make recipe-losses          two to three minutes on 2 cores
 """
@@ -39,7 +39,7 @@ class Config:
 
 NAMES = ("log_softmax", "log", "square", "hinge", "max_margin", "square of softmax")
 ARMS = {name: {"loss": name} for name in NAMES}
-RATES = 10.0 ** np.arange(-3.5, 1, 0.5)
+RATES = 10.0 ** np.arange(-3.5, 1, 0.5)  # learning rates; each trains its own copy of the net
 TEST, MARGIN = "test error (%)", "median margin, training images"
 CALIBRATION, BEST = "expected calibration error (%)", "best learning rate"
 

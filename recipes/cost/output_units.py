@@ -1,8 +1,8 @@
-"""An output unit and its cost belong together: then dC/dz is a - y, and a wrong net learns at once.
+"""If output unit and cost belong together, dC/dz is a - y, and a net that is wrong learns at once.
 
 Source: lecture of Konstanz: classes that exclude each other take softmax and log-likelihood, labels
 that do not take sigmoid and cross-entropy, and real numbers linear units and the quadratic cost; no
-figures. Nielsen, Neural Networks and Deep Learning (2015), chapter 3, derives a - y for each.
+figures. Nielsen, Neural Networks and Deep Learning (2015), chapter 3, has a - y for each of them.
 
 Differs from the source: three wrong pairs as well, at the same learning rates. A digit's labels are
 "even", "above four", "has a loop"; the real number is the angle by which its image is turned.
@@ -73,7 +73,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     test = examples(task, *data[1], rng)
     model = build_model(config, arm, seed)
     model.compile(keras.optimizers.SGD(TASKS[task][1]), cost_of(pair))
-    slope, gap = slopes(pair, y, model.predict_on_batch(x)[: len(y)])  # replicas may add rows
+    slope, gap = slopes(pair, y, model.predict_on_batch(x)[: len(y)])  # several GPUs may add rows
     errors = Record(lambda: error(task, pair, model, *test))
     first = errors.measure()
     fit(model, x, y, batch_size=10, epochs=config.epochs, callbacks=[errors])
@@ -89,7 +89,7 @@ def examples(task, images, digits, rng):
     if task == "labels":
         loop = np.isin(digits, (0, 6, 8, 9))
         return images, np.stack([digits % 2 == 0, digits > 4, loop], axis=1).astype("float32")
-    turn = rng.uniform(-1, 1, len(images))
+    turn = rng.uniform(-1, 1, len(images))  # of 45 degrees
     c, s, m, o = np.cos(turn * np.pi / 4), np.sin(turn * np.pi / 4), 13.5, 0 * turn
     around = np.stack([c, -s, m - c * m + s * m, s, c, m - s * m - c * m, o, o], axis=1)
     turned = ops.image.affine_transform(images[..., None].astype("float32"), around)

@@ -2,8 +2,8 @@
 
 Source: lecture of Duisburg-Essen: J(theta) is the mean of a loss L; theta, which is W and B, starts
 at N(0, sigma^2) and moves by theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta.
-Differs from the source: it has no data. Here the inputs are the ink in three quadrants of a digit,
-the outputs stand for "six" and "nine", f is the sigmoid, and J is the mean over outputs too.
+Differs from the source: it has no data. Here the inputs are the ink in three quarters of a digit's
+image, the outputs stand for "six" and "nine", f is the sigmoid, and J is the mean over outputs too.
 
     make recipe-perceptron          half a minute on 2 cores
 """
@@ -32,9 +32,9 @@ ARMS = {"squared error": {"L": "MeanSquaredError"}, "cross-entropy": {"L": "Bina
 
 
 def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
-    """(B, 3) inputs -> (B, 2) outputs."""
+    """(n, 3) inputs -> (n, 2) outputs."""
     normal = keras.initializers.RandomNormal(0, config.sigma, keras.random.SeedGenerator(seed))
-    layer = keras.layers.Dense(2, "sigmoid", True, normal, normal, dtype="float64")
+    layer = keras.layers.Dense(2, "sigmoid", True, normal, normal, dtype="float64")  # W, B: normal
     return keras.Sequential([keras.Input((3,), dtype="float64"), layer])
 
 
@@ -54,7 +54,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     start, end, h = path[0], path[-1], 1e-5 * np.eye(8).reshape(4, 2, 4, 2)  # one parameter each
     y_by_hand, _, gradient = perceptron(start, *task)
     differences = (perceptron(start + h, *task)[1] - perceptron(start - h, *task)[1]) / 2e-5
-    first, last = record.values[0], record.values[-1]
+    first, last = record.values[0], record.values[-1]  # after Keras's first step and its last
     pairs = (y, y_by_hand), (differences, gradient), ((start - first) / eta, gradient), (last, end)
     metrics = {f"{a} - by hand": np.abs(b - c).max() for a, (b, c) in zip(SAME, pairs, strict=True)}
     surface = np.tile(end, (len(AXIS), len(AXIS), 1, 1))  # two weights into "nine" vary
@@ -64,7 +64,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
 
 
 def perceptron(theta, x, t, loss):
-    """Y (n, 2), J(theta) and, by the chain rule, dJ/dtheta (4, 2): three rows of W, then B."""
+    """Y, J(theta), dJ/dtheta by the chain rule; theta, one or a stack: (..., 4, 2), W above B."""
     z = x @ theta[..., :3, :] + theta[..., 3:, :]
     y = 1 / (1 + np.exp(-z.clip(-30, 30)))  # clipped since log(1 - y) is taken
     if loss == "MeanSquaredError":
@@ -88,7 +88,7 @@ def plot(results: Results):
     figure, [panels] = figures.panels(results.titled("Gradient descent on J"), 1, 2)
     for panel, arm in zip(panels, results.arms, strict=True):
         surface = panel.contourf(AXIS, AXIS, results.picture("J", arm), 40, cmap="viridis")
-        figure.colorbar(surface, ax=panel, location="bottom", label="J")
+        figure.colorbar(surface, ax=panel, location="bottom", label="J, other weights as last")
         panel.plot(*results.picture("path", arm).T, "o-", color="white", ms=5, markevery=5)
         figures.label(panel, arm, "weight: upper right to nine", "weight: lower left to nine")
     return figure

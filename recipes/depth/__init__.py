@@ -8,5 +8,5 @@ change. `signal_propagation` measures how the initialization carries a signal th
 ends. `batch_norm` normalizes each layer's inputs, `inception_batch_norm` does so in a net of
 convolutions at learning rates up to thirty times as large, and `batch_norm_folding` folds it into
 the weights for prediction. The chapter follows Nielsen (2015), chapter 5, and the lectures of
-Moscow and Darmstadt.
+Moscow, Konstanz and Darmstadt.
 """

@@ -1,8 +1,8 @@
 """Five hidden layers let a gradient through if their activation is tanh, ReLU or leaky ReLU.
 
-Source: the lecture "network paralysis" (Technosphere, Moscow 2017): mean |dE/dw| by layer in a
-sigmoid net of 841 inputs, five hidden layers of 100 and 26 outputs. ReLU: Glorot, Bordes & Bengio
-(AISTATS 2011). Leaky ReLU, whose units cannot die: Maas, Hannun & Ng (ICML workshop, 2013).
+Source: lecture of Technosphere Moscow, "network paralysis, an experiment": mean |dE/dw| by layer
+in a sigmoid net of 841 inputs, five hidden layers of 100 and 26 outputs. ReLU: Glorot, Bordes &
+Bengio (AISTATS 2011). Leaky ReLU, whose units cannot die: Maas, Hannun & Ng (ICML workshop, 2013).
 
 Differs from the source: the lecture's 26 letters are not public, so its numbers are drawn but not
 compared; MNIST's ten digits stand in. Its initial weights are unknown; the deviation of U(-.1, .1)

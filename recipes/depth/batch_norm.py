@@ -1,4 +1,4 @@
-"""Batch normalization needs fewer steps at a small learning rate, and learns at a far larger one.
+"""Batch normalization saves steps at a small learning rate, and still learns at far larger ones.
 
 Source: Ioffe & Szegedy (ICML 2015), section 4.1, figures without numbers: on binary MNIST a net of
 three hidden layers of 100 sigmoid units is ahead from the start if it is normalized, and the
@@ -128,6 +128,7 @@ def plot(results: Results):
         panel.set_ylim(*((70, 100) if chosen == arms[:4] else (0, 100)))
     for panel, (arm, name) in zip(axes[1], arms, strict=False):
         figures.label(panel, name, "step", "input to a typical last sigmoid")
+        panel.set_xscale("log")
         for p, color in zip(PERCENTILES, figures.COLORS, strict=False):
             one_seed = results.curves(f"{p}th", arm)[:1]  # units differ
             figures.lines(panel, one_seed, f"{p}th percentile", color, how["every"])

@@ -1,4 +1,4 @@
-"""A ReLU net of 30 layers stalls under Xavier's weights and learns under He's.
+"""A ReLU net of 30 layers stalls, often for good, under Xavier's weights and learns under He's.
 
 Source: He, Zhang, Ren & Sun (ICCV 2015), section 2.2, figures 2 and 3: of 22 layers both converge,
 He's sooner; of 30 layers Xavier's stalls. "Xavier" there is N(0, 1/n_in), the forward half of

@@ -3,11 +3,11 @@
 Source: lecture of Technosphere Moscow, "the problem of a net's paralysis, visualized": an image and
 what the first hidden layer makes of it under weights from N(0, .01), which is noise. Let a be a
 layer's inputs and z = a W. A unit's z varies between images; the mean of z over the images varies
-between units. Their expectations have the ratio tr Cov(a) / |mean of a|^2. No numbers are printed.
+between units. The expected variances are as tr Cov(a) to |mean of a|^2. No numbers are printed.
 
-Differs from the source: MNIST, 196 units, all of four layers; .01 is taken to be the variance. No
+Differs from the source: MNIST, and all four layers, of 196 units; .01 is taken as the variance. No
 net is trained. A sigmoid has a mean near .5 and a slope of at most 1/4: from layer 2 on the ratio
-falls tenfold a layer, under N(0, 1 / n) eighteenfold; from layer 1 to 2 it falls by 18 and 105.
+falls tenfold a layer, under N(0, 1 / n) eighteenfold; from layer 1 to 2 it falls 18- and 105-fold.
 
     make recipe-network-paralysis          half a minute on 2 cores
 """

@@ -1,4 +1,4 @@
-"""In a deep sigmoid net the last hidden layer falls to 0; of four it returns late, of five never.
+"""A deep sigmoid net's last hidden layer falls to 0: with four it returns late, with five never.
 
 Source: Glorot & Bengio (AISTATS 2010), 3.1 and figure 2, which the lecture of Technosphere Moscow
 calls "the net while it learns": four hidden layers of 1,000 sigmoids, weights from U(-1 / sqrt n,

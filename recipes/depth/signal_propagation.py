@@ -34,16 +34,12 @@ class Config:
     tanh_width: int = 500  # units in a layer of the tanh nets
 
 
-ARMS = {  # weights of variance scale / n_in
+ARMS = {  # weights of variance scale / n_in; under tanh from U(-a, a)
     "Xavier, width 100": {"activation": "relu", "scale": 1.0, "width": 100},
     "He, width 100": {"activation": "relu", "scale": 2.0, "width": 100},
     "Xavier, width 400": {"activation": "relu", "scale": 1.0, "width": 400},
     "He, width 400": {"activation": "relu", "scale": 2.0, "width": 400},
-    "standard, tanh": {
-        "activation": "tanh",
-        "scale": 1 / 3,
-        "width": None,
-    },  # U(-a, a), a = 1/sqrt(n)
+    "standard, tanh": {"activation": "tanh", "scale": 1 / 3, "width": None},  # a = 1/sqrt(n)
     "normalized, tanh": {"activation": "tanh", "scale": 1.0, "width": None},
 }
 

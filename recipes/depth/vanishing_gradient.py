@@ -1,4 +1,4 @@
-"""In a deep sigmoid net the gradient shrinks about five times per layer on its way to the input.
+"""In a deep sigmoid net the gradient shrinks about fivefold per layer on its way to the input.
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 5, "The vanishing gradient
 problem": hidden layers of 30 sigmoid units, weights from N(0, 1/n_in), biases from N(0, 1). The

@@ -2,9 +2,9 @@
 
 Source: lecture of Technosphere Moscow: shuffle before each epoch, many classes in a mini-batch, and
 examples of larger loss more often, with care where there are outliers; LeCun et al., Efficient
-BackProp (1998), 4.2. Loshchilov & Hutter (2015) draw by the rank of the loss, p of the first over
 BackProp (1998), 4.2. Loshchilov & Hutter (2015) draw by the rank of the loss; the first is s times
 as likely as the last. MNIST is trained about 5 times faster; their s falls from 1e8 to 100.
+
 Differs from the source: dense nets, 8,000 images, Adam, batches of 50, and the losses of all
 measured four times a pass, each at a third of the work of training. With s = 100 a cost is reached
 with .57 of the examples and 1.1 times the work (mnist5k: .76 and 1.6); s that decays from 1e8 takes
@@ -32,7 +32,7 @@ from common.training import fit
 class Config:
     n_train: Annotated[int, Examples("train")] = 8_000  # training images, the first ones
     batch_size: Annotated[int, Ge(10)] = 50  # images in a mini-batch
-    passes: Annotated[int, Ge(3)] = 8  # through the training images, or as many examples
+    passes: Annotated[int, Ge(3)] = 8  # through the training images; ranked: as many examples
     wrong: Annotated[float, Ge(0), Lt(1)] = 0.1  # share of wrong labels, where there are any
 
     def __post_init__(self):

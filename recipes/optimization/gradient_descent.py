@@ -1,12 +1,12 @@
-"""Large mini-batches reach a cost in fewer steps, up to a critical size; small ones see less data.
+"""Large mini-batches reach a cost in fewer steps, up to a critical size; small ones need less data.
 
-Source: lecture of Duisburg-Essen (full batch, mini-batches, single examples); McCandlish et al., An
-empirical model of large-batch training (2018). With B of n examples, drawn without replacement, the
-gradient varies by tr(Sigma) / B * (n - B) / (n - 1) around the full one, G; Sigma is one example's
-covariance. A cost takes S (1 + C / B) steps, C being near tr(Sigma) / |G|^2, the noise scale.
+Source: lecture of Duisburg-Essen; McCandlish et al., An empirical model of large-batch training
+(2018). With B of n examples, drawn without replacement, the gradient varies around the full one, G,
+by tr(Sigma) / B * (n - B) / (n - 1), where Sigma is one example's covariance. A cost takes
+S (1 + C / B) steps, S if B is large; C is near the noise scale, tr(Sigma) / |G|^2.
 
-Differs from the source: 1,024 images, averaged to 14 x 14 pixels, and 30 tanh units. Its net with
-convolutions has C = 20 .. 200 on MNIST, and a noise scale of 50 .. 900 that rises as it learns.
+Differs from the source: 1,024 images, averaged to 14 x 14 pixels, and 30 tanh units. The source's
+convolutional net has C = 20 .. 200 on MNIST, and a noise scale of 50 .. 900, rising as it learns.
 
     make recipe-gradient-descent          one to three minutes on 2 cores
 """
@@ -55,7 +55,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     x, y = (some[: config.n_train] for some in data[0])
     n, batch = len(x), arm["batch"] or len(x)
-    steps, every = max(config.steps, config.passes * n // batch), max(1, 16 // batch)
+    steps, every = max(config.steps, config.passes * n // batch), max(1, 16 // batch)  # 16 images
     model = build_model(config, arm, seed)
     model.compile(keras.optimizers.SGD(LearningRates(RATES)), total_cost)
     record = Record(lambda: evaluate_each(model, x, y)[0])

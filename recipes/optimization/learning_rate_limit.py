@@ -6,7 +6,7 @@ a linear unit on 100 points with variances .84 and .036 along their principal ax
 eta = 1.5 and 2.5, and a limit of 2 / .84 = 2.38. The curvature along the bias is 1: the limit is 2.
 
 Differs from the source: exactly these variances, two more rates, and softmax regression, begun near
-its minimum. Far away its curvature is smaller: at 1.05 of 2 / h the distance stops at about 200
+its minimum. Far away its curvature is smaller: at 1.05 of 2 / h the distance stops at 160 to 210
 times the first. At .95 the rounding of single precision stops it at .005 to .008 of the first.
 
     make recipe-learning-rate-limit          a minute on 2 cores
@@ -53,7 +53,7 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
     if not arm["digits"]:
         n_in, n_out, penalty, dtype = 2, 1, None, "float64"
         start = keras.initializers.RandomNormal(0, 1, keras.random.SeedGenerator(seed))
-    layer = layers.Dense(n_out, None, True, start, start, penalty, penalty, dtype=dtype)
+    layer = layers.Dense(n_out, None, True, start, start, penalty, penalty, dtype=dtype)  # W, b
     return keras.Sequential([keras.Input((n_in,), dtype=dtype), layer])
 
 
@@ -65,7 +65,7 @@ def linear(config, arm, seed, _):
     """Keras's path from a random start, and that of the closed form."""
     x, targets = two_classes(seed)
     model, eta = build_model(config, arm, seed), float(np.float32(arm["learning_rate"]))  # Keras's
-    twice = keras.losses.MeanSquaredError(dtype="float64")  # the source halves it
+    twice = keras.losses.MeanSquaredError(dtype="float64")  # twice the source's: eta is halved
     path = descend(model, twice, eta / 2, x, targets, config.steps)
     ones = np.hstack([x, np.ones((len(x), 1))])
     h, axes = np.linalg.eigh(ones.T @ ones / len(x))  # of the Hessian
@@ -84,7 +84,7 @@ def digits(config, arm, seed, images):
     model = build_model(config, arm, seed)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     minimum = descend(model, loss, 0.2, x, y, config.settle, momentum=0.9)[-1]
-    sharpest, axis = sharpness(model, loss.call, x, y, 200, seed)()
+    sharpest, axis = sharpness(model, loss.call, x, y, 200, seed)()  # without the penalty
     h, both = sharpest + config.penalty, zip(model.get_weights(), axis, strict=True)
     model.set_weights([weight + config.away * along for weight, along in both])
     path = descend(model, loss, arm["share"] * 2 / h, x, y, config.steps)

@@ -1,8 +1,8 @@
 """Skip connections turn the rugged surface of a deep net's cost into a wide and smooth bowl.
 
 Source: Li, Xu, Taylor, Studer & Goldstein, Visualizing the loss landscape of neural nets (NIPS
-2018), figures 1, 3 and 5, without numbers: the cost on the plane of two random directions whose
-filters are as long as the net's own. Nets trained on small batches lie in wider valleys.
+2018), figures 1, 3 and 5, with test errors alone: the cost on the plane of two random directions
+whose filters are as long as the net's own. Nets trained on small batches lie in wider valleys.
 
 Differs from the source: dense layers on MNIST, not convolutions on CIFAR-10; no batch
 normalization, and the branches beside skip connections start small. A width ends where the cost

@@ -3,7 +3,7 @@
 `overfitting` trains a small net on 1,000 images until it overfits; `more_data` shows that more
 images help most. `early_stopping` ends the training in time, `l1_l2` penalizes weights, `dropout`
 drops units at random, `dropout_rate` asks how many and where, `dropout_features` shows what that
-does to the features, and `augmentation` makes new images of old ones. The chapter follows the
-lectures of Busan and Darmstadt after Nielsen (2015), chapter 3, and the papers named in each
-recipe.
+does to the features, and `augmentation` makes new images of old ones. The chapter follows Nielsen
+(2015), chapter 3, the lectures of Busan, Konstanz, Moscow and Darmstadt, and the papers named in
+each recipe.
 """

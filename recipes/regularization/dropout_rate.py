@@ -1,4 +1,4 @@
-"""Dropping .2 to .6 of the hidden units helps; .8 are too many, and so are .6 of the outputs.
+"""Dropping .2 to .6 of the hidden units helps, .8 harms; .6 of outputs too undo most of the gain.
 
 Source: lecture of Technosphere Moscow: drop units with p = .4, but not those of the last layer; no
 numbers. Srivastava et al., Dropout (JMLR 15, 2014), section 7.3: the test error is flat while .4 to

@@ -1,4 +1,4 @@
-"""Stop when the validation cost turns: it saves time and cost, and loses two points of accuracy.
+"""Stop when the validation cost turns: the test cost stays low, but accuracy loses two points.
 
 Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 3, "Overfitting and
 regularization", and the curves published with it (see `overfitting`): the test cost turns at about

@@ -44,9 +44,9 @@ What a compiled epoch saves is the way back to Python after each step, so large 
 adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net all
 but a little goes into products of matrices (see "Where large steps go"). XLA compiles our other
 dense nets, but not this one: it draws dropout's random numbers one by one, which costs more.
-JAX's epoch goes through the same compiler as ours and is as fast: what remains is arithmetic (see
-"What a step costs"). PyTorch's local response normalization is slow on a processor and explains a
-part of its distance on AlexNet (see there).
+JAX's epoch is as fast as ours; in the first two rows it goes through the same compiler, and what
+remains is arithmetic (see "What a step costs"). PyTorch's local response normalization is slow on a
+processor and explains a part of its distance on AlexNet (see there).
 
 The ratios depend on the processor. On an EPYC that computes half as fast, the medians over PyTorch
 were 8.3, 2.5, 1.2, 1.8, 2.7, 2.2 and 2, from the first row to the last.
@@ -531,7 +531,7 @@ def main(name: str) -> None:
 def measure() -> str:
     """The section of docs/benchmarks.md."""
     head = " | ".join(f"times as fast as {rival}" for rival in RIVALS)
-    first = "| work | images a second, ours | GFLOP/s, of those of the fastest product"
+    first = "| work | images a second, ours | GFLOP/s, and share of the fastest product"
     rows = [f"{first} | {head} |", "|---" * (3 + len(RIVALS)) + "|"]
     for work in WORKS:
         command = [sys.executable, "-m", "tests.benchmarks.contest", work.__name__]
