@@ -1,3 +1,4 @@
+import functools
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -7,11 +8,17 @@ from hypothesis import Phase, settings
 
 import recipes  # noqa: F401  starts TensorFlow quietly
 from common import data
+from common.data import mnist5k
 from tests.forks import Forks
 
 gc.freeze()  # TensorFlow's many objects, which each full collection would look through
-# For what is known to fail: no smaller example is looked for.
-settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate))
+settings.register_profile("ours", deadline=None)
+# Mutants must fail: no shrinking.
+settings.register_profile("mutants", deadline=None, phases=(Phase.explicit, Phase.generate))
+settings.load_profile("ours")
+mnist5k.read = functools.cache(mnist5k.read)  # parsed once for all tests that load it
+for array in (one for pair in mnist5k.read() for one in pair):
+    array.flags.writeable = False
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,18 +19,6 @@ MUTANTS = {
         "1.0",
         "tests/recipes/cost/test_svm_output.py::test_noise_falls_linearly_to_zero",
     ),
-    "a worker with other code takes part": (
-        "common/experiment/grid.py",
-        "if received != expected[part]:",
-        "if part != 'code' and received != expected[part]:",
-        "tests/experiment/test_dispatch.py::test_a_worker_with_other_code_is_refused",
-    ),
-    "a task that kills workers is begun once more": (
-        "common/experiment/dispatch.py",
-        "dask_scheduler.allowed_failures = DEATHS - 1",
-        "dask_scheduler.allowed_failures = DEATHS",
-        "tests/experiment/test_dispatch.py::test_a_task_that_kills_three_workers_is_lost_and_the_others_go_on",
-    ),
     "dropout keeps what it should drop": (
         "recipes/regularization/dropout.py",
         "layers.Dropout(config.drop_input, ",

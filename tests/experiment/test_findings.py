@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -19,9 +19,6 @@ from common.experiment.findings import (
     summarize,
 )
 from common.experiment.wording import measured_text, printed_text, verdict
-
-settings.register_profile("busy", deadline=None)  # other processes may hold the cores
-settings.load_profile("busy")
 
 
 class Measured:

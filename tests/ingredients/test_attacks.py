@@ -95,7 +95,7 @@ def test_the_gradient_of_a_sure_answer_does_not_vanish():
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
     epsilon=st.one_of(st.floats(0, 400), st.floats(0, 1e-3)),
@@ -112,7 +112,7 @@ def test_no_pixel_moves_further_than_epsilon_nor_out_of_range(name, seed, epsilo
     assert np.all((low <= attacked) & (attacked <= high))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), epsilon=st.floats(0, 400), uniform=st.booleans())
 def test_noise_keeps_within_epsilon_and_range(seed, epsilon, uniform):
     x = np.random.default_rng(seed).uniform(0, 255, (5, 30)).astype(np.float32)

@@ -68,7 +68,7 @@ def test_a_direction_of_length_zero_is_refused(model):
         near.width(random_directions(nowhere, 1, seed=0), 0.1)  # as long as weights that are 0
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(0.01, 100), st.floats(0.01, 10))
 def test_the_width_of_a_parabola(height, rise):
     """height * w^2 = rise, on both sides; a line between two places misses it by 1 % at most."""
@@ -111,7 +111,7 @@ def test_directions_that_are_not_normalized_are_standard_normal():
     assert not any(bias.any() for _, bias in directions)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(0.01, 100))
 def test_a_rescaled_net_has_the_same_costs_along_normalized_directions_only(factor):
     model = small_net()

@@ -53,7 +53,7 @@ def test_a_batch_has_one_class_but_where_two_meet():
     assert np.any(np.diff(classes[0, :, 0]) < 0)  # the batches are shuffled
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), tens=st.integers(1, 5))
 def test_equal_classes_are_equal_in_each_batch(seed, tens):
     size = 10 * tens

@@ -77,7 +77,7 @@ def test_what_does_not_vary_becomes_zero(stage):
     assert np.sum(np.all(np.abs(found) < 1e-6, axis=0)) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(2, 20), seed=st.integers(0, 10_000))
 def test_whitened_inputs_that_are_fewer_than_their_numbers_lie_equally_far_apart(n, seed):
     x = np.random.default_rng(seed).normal(size=(n, 30))

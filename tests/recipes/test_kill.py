@@ -31,11 +31,11 @@ sys.exit(command.run(RECIPE, sys.argv[1:], ({arm!r},)))
 """
 MNIST5K = ["--dataset", "mnist5k", "--seeds", "1", "--jobs", "1"]
 COMMANDS = {  # recipe and arm
-    ("dropout", "dropout"): [*MNIST5K, "--epochs", "60"],
-    ("augmentation", "dense 1000 elastic"): [*MNIST5K, "--images-seen", "60000"],
-    ("early_stopping", "validation cost"): [*MNIST5K, "--epochs", "150", "--patience", "40"],
+    ("dropout", "dropout"): [*MNIST5K, "--epochs", "45"],
+    ("augmentation", "dense 1000 elastic"): [*MNIST5K, "--images-seen", "45000"],
+    ("early_stopping", "validation cost"): [*MNIST5K, "--epochs", "100", "--patience", "40"],
 }
-KILLS = 7  # of each; together more than 20
+KILLS = 5  # of each
 MOMENT = 2.0  # epochs between a checkpoint and a kill, at most
 
 

@@ -1,6 +1,7 @@
 """Notebooks: their cells, that each one runs with nothing of this repository, and those kept."""
 
 import ast
+import functools
 import re
 
 import nbformat
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.data import Data
-from tests.tools.test_copying import ALLOWED, check_kept, imported
+from tests.tools.test_copying import ALLOWED, check_kept, copied, imported
 from tools import catalog, copying, notebooks, standalone
 
 NAMES = catalog.recipes()
@@ -26,15 +27,19 @@ def made(*shape: int) -> Data:
 DATASETS = {"mnist": made(28, 28), "cifar10": made(32, 32, 3)}
 
 
+@functools.cache
+def notebook(name: str) -> str:
+    """The text of a recipe's notebook."""
+    return copying.notebook(name)[f"{name}.ipynb"]
+
+
 def code_cells(notebook) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_holds_the_recipe_and_is_the_same_every_time(name):
-    text = copying.notebook(name)[f"{name}.ipynb"]
-    assert text == copying.notebook(name)[f"{name}.ipynb"]
-    read = nbformat.reads(text, as_version=4)
+def test_a_notebook_holds_the_recipe(name):
+    read = nbformat.reads(notebook(name), as_version=4)
     nbformat.validate(read)
     headings = [cell.source for cell in read.cells if cell.cell_type == "markdown"]
     assert headings[0].startswith(f"# {catalog.headline(name)}\n")
@@ -51,9 +56,9 @@ def test_a_notebook_holds_the_recipe_and_is_the_same_every_time(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_trains_what_the_notebook_does(name):
     """So what is seen of a notebook that runs holds for the copy."""
-    copy = ast.parse(copying.script(name)[f"{name}.py"])
+    copy = ast.parse(copied(name))
     main = next(node for node in copy.body if getattr(node, "name", "") == "main")
-    cell = ast.parse(code_cells(notebooks.read(name))[5].source)
+    cell = ast.parse(code_cells(nbformat.reads(notebook(name), as_version=4))[5].source)
     begin = next(i for i, node in enumerate(main.body) if ast.unparse(node).startswith("smoke ="))
     trains = [ast.unparse(node) for node in main.body[begin + 1 :]]
     assert ast.unparse(cell.body[0]) == "smoke = True"

@@ -51,14 +51,6 @@ def content(out: Path) -> dict:
     return {**json.loads((out / "results.json").read_text()), "seconds": None}
 
 
-def test_only_the_chief_speaks_and_writes(tmp_path):
-    process = launch("overfitting", "2", *FLAGS[:4], "--smoke", "--out", str(tmp_path / "out"))
-    said, error = process.communicate(timeout=200)
-    assert process.returncode == 0, error
-    assert all(line.startswith("[0] ") for line in said.splitlines())
-    assert content(tmp_path / "out")["devices"] == "2 workers, 2 replicas"
-
-
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the workers in /proc")
 def test_a_killed_worker_ends_all_and_the_rerun_goes_on(tmp_path, patched):
     """Twice, once the chief and once the other, at random moments after a checkpoint."""
@@ -78,6 +70,8 @@ def test_a_killed_worker_ends_all_and_the_rerun_goes_on(tmp_path, patched):
     process = start(whole)
     said, error = process.communicate(timeout=300)
     assert process.returncode == 0, said + error
+    assert all(line.startswith("[0] ") for line in said.splitlines())  # the chief alone speaks
+    assert content(whole)["devices"] == "2 workers, 2 replicas"
     for victim in (0, 1):
         began, process = time.time(), start(broken)
         while not any(

@@ -50,11 +50,16 @@ def plain_fit(model, optimizer, batch_size, epochs, seed):
     return {name: [logs[name] for logs in history] for name in history[0]}
 
 
-@pytest.mark.parametrize("batch_size", [10, 7, 50, 64])
+def momentum():
+    return keras.optimizers.SGD(0.1, momentum=0.9)
+
+
+def adam():
+    return keras.optimizers.Adam(0.01)
+
+
 @pytest.mark.parametrize(
-    "optimizer",
-    [lambda: keras.optimizers.SGD(0.1, momentum=0.9), lambda: keras.optimizers.Adam(0.01)],
-    ids=["momentum", "adam"],
+    ("optimizer", "batch_size"), [(momentum, 7), (momentum, 64), (adam, 10), (adam, 50)]
 )
 def test_equals_plain_fit(optimizer, batch_size):
     def model():

@@ -87,7 +87,7 @@ def whole():
     return train([Kill(-1)])
 
 
-@pytest.mark.parametrize("kill", [[0], [3], [7], [1, 1, 4, 6], range(8)])
+@pytest.mark.parametrize("kill", [[1, 1, 4, 6], range(8)])
 def test_a_killed_training_ends_as_one_that_was_not(kill, whole, tmp_path):
     for epoch in kill:
         with pytest.raises(Killed):
@@ -139,9 +139,11 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     ids=["batch", "seed", "images", "learning rate"],
 )
 def test_another_training_finds_nothing(change, tmp_path):
+    seen = []
     with pytest.raises(Killed):
         train([Kill(3)], tmp_path)
-    assert train([Kill(-1)], tmp_path, **change) == train([Kill(-1)], tmp_path, **change)
+    train([See(seen)], tmp_path, **change)
+    assert seen[0] == 0
     assert len(list(tmp_path.glob("*.state"))) == 2
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from common.experiment import main
 from recipes.convolution import alexnet
-from recipes.convolution.alexnet import ARMS, RECIPE, Config, build_model
+from recipes.convolution.alexnet import ARMS, PUBLISHED, RECIPE, Config, build_model
 
 RNG = np.random.default_rng(0)
 
@@ -22,14 +22,14 @@ def noise(n: int):
     return (images, labels), (images[:5], labels[:5])
 
 
-@pytest.mark.parametrize(
-    ("variant", "parameters", "side"),
-    [("grouped", 60_965_224, 227), ("single", 62_378_344, 227)],
-)
-def test_variants_are_the_published_nets(variant, parameters, side):
-    net = build_model(Config(variant, side=256), {"classes": 1000}, 0)
-    assert net.count_params() == parameters
-    assert net.input_shape == (None, side, side, 3)
+@pytest.mark.parametrize(("variant", "groups"), [("grouped", 2), ("single", 1)])
+def test_variants_are_the_published_nets(variant, groups, monkeypatch):
+    """Whose parameters are counted in the test of the ingredient."""
+    monkeypatch.setattr(alexnet, "alexnet", lambda classes, seed, **how: (classes, how))
+    classes, how = build_model(Config(variant, side=256), {"classes": 1000}, 0)
+    assert classes == 1000
+    assert how.pop("groups") == groups
+    assert how.items() >= PUBLISHED.items()
 
 
 def test_the_last_tenth_of_the_training_images_validates(handed_to_fit):

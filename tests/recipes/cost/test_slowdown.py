@@ -22,7 +22,7 @@ def slope(cost, y, z):
     return tape.gradient(value, z).numpy()[0]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(-8, 8), st.floats(0, 1))
 def test_slopes_are_what_the_book_derives(z, y):
     a = sigmoid(z)

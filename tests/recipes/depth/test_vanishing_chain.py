@@ -29,7 +29,7 @@ def by_formula(x, y, w, b):
 
 
 @pytest.mark.parametrize("arm", ARMS)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(depth=st.integers(2, 12), seed=st.integers(0, 2**31))
 def test_the_gradient_is_that_of_the_chain_rule_and_under_its_bound(arm, depth, seed):
     config = Config(depth=depth, chains=20, big=30.0)

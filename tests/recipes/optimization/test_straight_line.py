@@ -23,14 +23,9 @@ def test_the_line_leads_from_the_start_to_the_end_of_the_path(arm):
     np.testing.assert_allclose(path[-1], 0, atol=1e-5)
     assert 0 < np.linalg.norm(path[0]) <= outcome.metrics[FAR] * (1 + 1e-6)
     assert 50 < outcome.metrics[SHARE] <= 100 + 1e-9
-
-
-@pytest.mark.parametrize("arm", list(ARMS))
-def test_the_path_stays_within_its_picture(arm):
-    pictures = train(CONFIG, ARMS[arm], 1, ((IMAGES, LABELS), (IMAGES, LABELS))).pictures
-    for axis, places in zip(pictures["axes"], pictures["path"].T, strict=True):
-        assert axis[0] < places.min() < places.max() < axis[-1]
-    assert pictures["cost"].shape == (6, 6)
+    for axis, places in zip(outcome.pictures["axes"], path.T, strict=True):
+        assert axis[0] < places.min() < places.max() < axis[-1]  # it stays within its picture
+    assert outcome.pictures["cost"].shape == (6, 6)
 
 
 def test_a_rise_is_measured_from_the_lowest_cost_before(monkeypatch):
