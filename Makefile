@@ -8,9 +8,9 @@ FILES := $(filter-out %/__init__.py,$(wildcard recipes/*/*.py))
 NAMES := $(subst _,-,$(basename $(notdir $(FILES))))
 
 .DEFAULT_GOAL := help
+# There are folders called site and notebooks.
 .PHONY: help list record-all regress test test-backends test-site lint bench readme site notebooks \
   install-gpu clean
-# A file called like a target (results, tests) must never hide it.
 .SUFFIXES:
 
 help:
@@ -21,7 +21,7 @@ help:
 	@echo 'make notebook-NAME DEST=DIR       the same as a Jupyter notebook (FORCE=1)'
 	@echo 'make notebooks [DEST=DIR]         one for each recipe, in notebooks/ (FORCE=1)'
 	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
-	@echo 'make test                         every test, on real data where they are found'
+	@echo 'make test                         all tests but the two below, on real data where it is found'
 	@echo 'make test-backends                recipes on JAX, copies on JAX and PyTorch'
 	@echo 'make site                         the gallery, in site/index.html'
 	@echo 'make test-site                    the gallery in Chromium'

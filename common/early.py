@@ -33,7 +33,7 @@ def answer(process: list[str]) -> None:
     backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     try:
         if backend not in BACKENDS or not importlib.util.find_spec(backend):
-            expected = f"expected {', '.join(BACKENDS)}, installed"
+            expected = f"expected one of {', '.join(BACKENDS)} that is installed"
             raise UsageError(f"KERAS_BACKEND: {expected}; received {backend}")
         has_preset = preset_of(arguments) != "default"
         if not (has_preset and {"-h", "--help"} & set(arguments)):
@@ -44,6 +44,7 @@ def answer(process: list[str]) -> None:
 
 
 def _parse(name: str, file: Path, arguments: list[str], has_preset: bool) -> None:
+    """Runs Config and constants of a recipe's source, then parses its flags; raises UsageError."""
     tree, module, is_whole = ast.parse(file.read_text()), ModuleType(name), not has_preset
     module.__file__ = str(file)  # tyro reads the help texts from the comments there
     module.__dict__.update(Examples=Examples, Photographs=Photographs)

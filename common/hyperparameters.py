@@ -1,4 +1,4 @@
-"""What annotates hyperparameters: the examples that they count, and the bounds of numbers."""
+"""Annotations of hyperparameters: which examples they count, and the range of a number."""
 
 import operator
 import sys
@@ -13,7 +13,7 @@ BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
 @dataclass(frozen=True)
 class Examples:
-    """Annotates a hyperparameter that counts examples of the data set, validation at its end."""
+    """Annotates a number of examples; those for validation are the last training examples."""
 
     of: Literal["train", "validation", "test"]
 

@@ -23,7 +23,7 @@ def imported(source: str) -> set[str]:
 def what_runs(source: str) -> str:
     """The code of a file without docstrings and comments; of a recipe, what its training needs.
 
-    To edit a finding or a figure, or what is imported for them alone, is not to train again.
+    Editing a finding, a figure, or an import that only they use does not change the result.
     """
     above, _, below = source.partition(RULE)
     tree = ast.parse(above)

@@ -1,1 +1,1 @@
-"""What keeps the house: the list of recipes and its tables, regression, copies, clusters."""
+"""Tools: tables, regression, copies, notebooks, the gallery, workers."""

@@ -1,7 +1,6 @@
 """The recipes by chapter, and their records as tables in README.md and docs/results.md.
 
 python -m tools.catalog list                 the chapters, and each recipe with its time
-python -m tools.catalog find NAME            the module of a recipe
 python -m tools.catalog record NAME [FLAGS]  run it, say what moved, and keep its results in docs/
 python -m tools.catalog record-all [FLAGS]   the same for all recipes and data sets not kept yet
 python -m tools.catalog readme               judge the records by today's findings, and write the
@@ -147,6 +146,12 @@ def printed(content: Content) -> list[Content]:
     return [f for f in found if f["printed"]["agrees"] is not None]
 
 
+def comparable(compared: Content | None) -> bool:
+    """Whether a record had metrics in common with the record before it."""
+    moved = (compared or {"moved": []})["moved"]
+    return compared is not None and not (moved and all(one["by"] is None for one in moved))
+
+
 def runs_are_missing(content: Content) -> bool:
     """Whether results were judged without some of the runs that were asked for."""
     return any("runs are missing" in (finding["why"] or "") for finding in content["findings"])
@@ -249,9 +254,7 @@ def results_page() -> str:
             texts = wording.measured_text(entry), wording.printed_text(entry)
             parts.append(row(entry["name"], *texts, wording.verdict(entry), entry["source"]))
         against = content.get("record")
-        if against and all(moved["by"] is None for moved in against["moved"] or [{"by": 0}]):
-            against = None  # by infinity: other metrics than those of the record before
-        parts += ["", f"When recorded: {record.describe(against)}."] if against else []
+        parts += ["", f"When recorded: {record.describe(against)}."] if comparable(against) else []
     return "\n".join(parts) + "\n"
 
 
@@ -364,9 +367,6 @@ def main(arguments: list[str]) -> int:
             case ["list"]:
                 _print_list()
                 return 0
-            case ["find", name]:
-                print(module(find(name)))
-                return 0
             case ["record", name, *flags]:
                 return record(find(name), flags)
             case ["record-all", *flags]:
@@ -377,8 +377,8 @@ def main(arguments: list[str]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    expected = "list, find NAME, record NAME, record-all or readme"
-    print(f"expected {expected}, received: {' '.join(arguments)}", file=sys.stderr)
+    expected = "list, record NAME, record-all or readme"
+    print(f"expected {expected}, received: {' '.join(arguments) or 'none'}", file=sys.stderr)
     return 2
 
 

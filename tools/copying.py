@@ -152,7 +152,7 @@ def main(arguments: list[str]) -> int:
                 make = notebook
             case _:
                 usage = "script NAME DEST [--force] [--full] or notebook NAME DEST [--force]"
-                raise UsageError(f"expected {usage}, received: {' '.join(arguments)}")
+                raise UsageError(f"expected {usage}, received: {' '.join(arguments) or 'none'}")
         name = catalog.find(name)
         if not folder:
             raise UsageError("expected a folder, DEST=DIR, received none")

@@ -76,7 +76,7 @@ for name, record in json.loads((HERE / "records.json").read_text()).items():
 def main(arguments: list[str]) -> int:
     """Writes the folder; the exit code."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print(f"gpu_check: expected DIR, received {' '.join(arguments)}", file=sys.stderr)
+        print(f"gpu_check: expected DIR, received {' '.join(arguments) or 'none'}", file=sys.stderr)
         return 2
     folder, records = Path(arguments[0]), {}
     for name in RECIPES:

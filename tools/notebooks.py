@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
     words = [word for word in arguments if word != "--force"]
     try:
-        if words[:1] == ["--keep"]:
+        if words[:1] == ["--keep"] and words[1:]:
             for name in map(catalog.find, words[1:]):
                 keep(name)
                 print(f"{name}: kept")

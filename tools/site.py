@@ -108,7 +108,7 @@ def told(file: Path) -> tuple[str, str]:
 
 
 def cards(names: list[str], root: str) -> str:
-    """A card a recipe: figure, finding, verdicts and time."""
+    """A card for each recipe: figure, finding, verdicts and time."""
     rows = ["::::::{grid} 1 2 2 3", ":gutter: 3", ""]
     for name in names:
         kept = catalog.records(name)
@@ -123,7 +123,7 @@ def cards(names: list[str], root: str) -> str:
 
 
 def mode(name: str) -> str:
-    """Figures that hold pictures are not inverted in the dark."""
+    """CSS class of a recipe's figure: "inverts" in dark mode, or "pictures"."""
     return "pictures" if "results.picture" in catalog.path(name).read_text() else "inverts"
 
 
@@ -137,7 +137,7 @@ def verdicts(name: str, kept: list[catalog.Content]) -> str:
     if agree:
         printed = f"{catalog.counted(agree)} as printed"
         marks.append(mark(all(agree), "agrees", "differs", printed))
-    compared = [content["record"] for content in kept if content["record"]]
+    compared = [one["record"] for one in kept if catalog.comparable(one["record"])]
     if compared and not any(one["moved"] for one in compared):
         marks.append(mark(True, "agrees", "", "unchanged when trained again"))
     time = catalog.duration(name).partition(" on 2 cores")[0]
@@ -177,7 +177,7 @@ def recipe_page(name: str, following: str | None, source: Path) -> str:
 
 
 def buttons(name: str, kept: list[catalog.Content]) -> str:
-    """Links to what may be taken away."""
+    """Links to downloads: copy, notebook, figures."""
     links = {f"../copies/{name}.py": "One-file copy", f"../copies/{name}.ipynb": "Notebook"}
     if kept:
         links[f"../_images/{name}.png"] = "Figure as PNG"
@@ -232,10 +232,12 @@ def how_it_ran(name: str, content: catalog.Content) -> str:
     flags += [f"--dataset {dataset}"] * (dataset != catalog.load(name).default_dataset)
     command = f"make recipe-{catalog.target(name)}" + f' ARGS="{" ".join(flags)}"' * bool(flags)
     versions = ", ".join(f"{key} {value}" for key, value in content["versions"].items())
-    against = f" When recorded: {record.describe(content['record'])}." if content["record"] else ""
+    compared = content["record"]
+    told = f" When recorded: {record.describe(compared)}." if catalog.comparable(compared) else ""
+    seeds = f"{(n := catalog.seeds(content))} seed{'s' * (n > 1)}"
     return (
-        f"`{command}`: {catalog.seeds(content)} seeds, {content['seconds']:.0f} s on "
-        f"{content['hardware']}; {versions}.{against}"
+        f"`{command}`: {seeds}, {content['seconds']:.0f} s on "
+        f"{content['hardware']}; {versions}.{told}"
     )
 
 

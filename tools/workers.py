@@ -111,7 +111,9 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     if not count.isdecimal() or not 1 <= int(count) <= 64:
-        print(f"WORKERS: expected a number from 1 to 64, received {count}", file=sys.stderr)
+        print(
+            f"WORKERS: expected a number from 1 to 64, received {count or 'none'}", file=sys.stderr
+        )
         return 2
     return run(["-m", catalog.module(name), *arguments[2:]], int(count))
 

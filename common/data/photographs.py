@@ -35,7 +35,7 @@ def in_folder(data_dir: str | Path | None) -> list[Example]:
     places = [root / one for one in ("train", *TEST_FOLDERS) if (root / one).is_dir()][:2]
     if len(places) < 2 or places[0].name != "train":
         places = [root, root]
-    listed = (sorted(place.glob("[!.]*/*")) for place in places)
+    listed = (sorted(place.glob("[!.]*/[!.]*")) for place in places)
     train, test = ([one for one in files if one.suffix.lower() in ENDINGS] for files in listed)
     if places[0] == places[1]:
         test = train[::TEST_EVERY]
@@ -46,7 +46,8 @@ def in_folder(data_dir: str | Path | None) -> list[Example]:
         raise DataError(
             f"--data-dir {root}: expected a folder for each of at least two classes, with training "
             f"photographs ({', '.join(ENDINGS)}), and test photographs; received {len(classes)} "
-            f"classes, {len(test)} test photographs, none to train on of {untrained[:5]}"
+            f"classes, {len(test)} test photographs, none to train on of "
+            + (", ".join(untrained[:5]) or "no class")
         )
     labels = {name: label for label, name in enumerate(classes)}
     for files in train, test:

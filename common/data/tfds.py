@@ -61,7 +61,7 @@ def newest(base: Path) -> Path | None:
 
 
 def examples(folder: Path) -> Iterator[Example]:
-    """Those of the training set and of the test set, in a fixed order.
+    """Examples of the training set, then of the test set, in a fixed order.
 
     Sorted by name, those of MNIST and CIFAR-10 are in the published order.
 

@@ -144,9 +144,12 @@ def _replot(recipe: Recipe, file: Path) -> Path:
         picture = report.draw(recipe, found, file.parent)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         reason = f"expected complete results in {file}, received a damaged file ({error!r})"
-        raise UsageError(reason) from None
+        raise UsageError(f"{reason}, unless plot() is at fault") from None
     if picture is None:
-        raise UsageError(f"expected all arms in {file}, received {', '.join(found.arms) or 'none'}")
+        seeds = ", ".join(f"{arm} on seeds {found.seeds(arm)}" for arm in found.arms)
+        raise UsageError(
+            f"expected all arms on the same seeds in {file}, received {seeds or 'none'}"
+        )
     return picture
 
 
@@ -163,7 +166,7 @@ def _load(recipe: Recipe, flags: Flags, side: int | None) -> data.Dataset:
 
 
 def _jobs(flags: Flags) -> int:
-    """The number asked for, else one process for what takes seconds, else the usual number."""
+    """Number of processes: --jobs, else 1 for a smoke run, else `usual_jobs`. Raises UsageError."""
     if flags.jobs and flags.cluster:
         raise UsageError("expected --jobs or --cluster, received both")
     on_gpus = tf.config.get_visible_devices("GPU") and not distribution.has_workers()

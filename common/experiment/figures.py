@@ -85,10 +85,10 @@ def curves(
     title: str = "",
     each_seed: bool = False,
 ) -> None:
-    """A line for each arm: mean and standard deviation, or with `each_seed` a line a seed.
+    """A line for each arm: mean with a band of one standard deviation, or one line for each seed.
 
-    `arms` are names, or names with their words in the legend; None: all trained. Point i stands at
-    x[i], by default (i + 1) * every, and with `each_seed` always there. Raises KeyError for an arm
+    `arms` are names, or map names to legend labels; None takes all that were trained. Point i is
+    drawn at x[i], by default (i + 1) * every; `each_seed` ignores x. Raises KeyError for an arm
     without the series.
     """
     label(axes, title, xlabel, series)

@@ -46,12 +46,12 @@ class Recipe:
 
     @property
     def module(self) -> ModuleType:
-        """The recipe's module; `__main__` where it was started as a program, or in a notebook."""
+        """The recipe's module; `__main__` where it was started as a program."""
         return sys.modules[self.train.__module__]
 
     @property
     def file(self) -> Path:
-        """Where the recipe stands."""
+        """The recipe's source file; raises AttributeError for one that a notebook defines."""
         return Path(self.module.__file__)
 
     @property
@@ -82,7 +82,8 @@ class Recipe:
 def examples_used(config: Any, dataset: Dataset) -> dict[str, int]:
     """Numbers of training, validation and test examples used: n_train, n_validation, n_test.
 
-    Zero stands for all. Raises UsageError where the hyperparameters ask for more than there are.
+    Zero training or test examples stand for all. Raises UsageError where the hyperparameters ask
+    for more than there are.
     """
     annotated = [(name, note) for name, notes in notes_of(config).items() for note in notes]
     names = {note.of: name for name, note in annotated if isinstance(note, Examples)}

@@ -97,7 +97,12 @@ def describe(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
         return "no record for this setting"
     if moved := entry["moved"]:  # by null in JSON is infinity
-        told = [f"{x['metric']} by {x['by'] or math.inf:+.1f} standard deviations" for x in moved]
+        told = [
+            f"{x['metric']} by {x['by']:+.1f} standard deviations"
+            if x["by"] is not None and math.isfinite(x["by"])
+            else f"{x['metric']}, which one side lacks or no seed ever changed"
+            for x in moved
+        ]
         return f"moved: {', '.join(told[:3] + [f'{len(told) - 3} more'] * (len(told) > 3))}"
     metrics = f"{entry['metrics']} metric{'s' * (entry['metrics'] != 1)}"
     if entry["identical"]:

@@ -1,1 +1,4 @@
-"""What recipes are made of besides stock Keras: callbacks, losses, layers, AlexNet, attacks."""
+"""Building blocks of recipes besides stock Keras: callbacks, losses, layers, nets, attacks.
+
+They import nothing else of this repository, so that `make copy-NAME` can write them into a script.
+"""

@@ -4,7 +4,8 @@
 harnessing adversarial examples, ICLR 2015), `pgd` many (Madry et al., Towards deep learning models
 resistant to adversarial attacks, ICLR 2018). `harm` compares both with random noise of their size,
 which tells a robust model from one whose gradient is masked. Models take images and return logits.
-An adversarially trained model may read y off a single step on it: pass its predictions as y then.
+Against an adversarially trained model pass its predictions as y: the true labels may leak into a
+single step (Kurakin, Goodfellow & Bengio, Adversarial machine learning at scale, ICLR 2017).
 """
 
 import warnings
@@ -17,7 +18,7 @@ AT_ONCE = 500  # images in a mini-batch
 
 
 def fgsm(model, x, y, epsilon, *, targeted=False, clip=(0, 255)):
-    """x + epsilon * sign(dJ/dx), within `clip`: one step of `pgd`, 2.5 epsilon cut to epsilon."""
+    """x + epsilon * sign(dJ/dx), within `clip`: `pgd` with one step."""
     return pgd(model, x, y, epsilon, steps=1, targeted=targeted, clip=clip)
 
 

@@ -29,6 +29,8 @@ def digit_net(kind, seed):
     `kind` is softmax, ReLU (two layers of 256), conv (16 and 32 maps), or maxout (two layers of 240
     units, each the largest of 5 sums, with dropout).
     """
+    if kind not in ("softmax", "ReLU", "conv", "maxout"):
+        raise ValueError(f"expected softmax, ReLU, conv or maxout, received {kind}")
     generator = keras.random.SeedGenerator(seed)
     he = {"kernel_initializer": keras.initializers.HeNormal(seed=generator)}
     x = inputs = keras.Input((28, 28))

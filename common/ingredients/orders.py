@@ -36,7 +36,8 @@ def in_passes(order, y, batch_size, passes, rng):
             mini-batch equally often, for which a class of fewer examples begins again and one of
             more leaves some out.
         y: classes (n,).
-        batch_size: of the mini-batches; divides n.
+        batch_size: of the mini-batches; divides n. For "equal classes" both are multiples of the
+            number of classes.
         passes: how many.
         rng: NumPy's generator.
     """
@@ -51,6 +52,8 @@ def in_passes(order, y, batch_size, passes, rng):
         elif order == "equal classes":
             equal = len(y) // len(classes)
             mixed = np.stack([np.resize(one, equal) for one in classes], axis=1).ravel()
+        elif order not in ("shuffled", "shuffled once"):
+            raise ValueError(f"expected one of the orders above, received {order}")
         rows.append(mixed)
     return np.stack(rows)
 

@@ -25,9 +25,10 @@ def read_picture(file):
 
 
 def photographs(folder):
-    """The pictures in the PNG files of a folder, by name; scikit-learn's two if there are none."""
+    """The PNG and JPEG files of a folder, by name; scikit-learn's two pictures if it has none."""
     bundled = importlib.resources.files("sklearn") / "datasets/images"
-    files = sorted(folder.glob("*.png")) or sorted(bundled.glob("*.jpg"))
+    found = [one for one in folder.glob("*") if one.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    files = sorted(found) or sorted(bundled.glob("*.jpg"))
     return [read_picture(file) for file in files]
 
 

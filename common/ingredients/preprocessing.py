@@ -6,7 +6,7 @@ import numpy as np
 def preprocess(stage, x):
     """-> a function of inputs (m, D) -> (m, D), with the mean and the covariance of x (n, D).
 
-    Directions in which x does not vary become 0 where they would be divided by a deviation of 0.
+    Directions in which x does not vary become 0 where others are scaled.
 
     Args:
         stage: "raw"; "mean subtracted"; and also "unit variance" of each input, "decorrelated"
@@ -30,4 +30,6 @@ def preprocess(stage, x):
         axes = axes * scale(variances)
     elif stage == "whitened, floor":
         axes = axes * scale(variances, variances.mean())
+    elif stage != "decorrelated":
+        raise ValueError(f"expected one of the stages above, received {stage}")
     return lambda inputs: (inputs - mean) @ axes

@@ -45,7 +45,7 @@ def exciting(net, layer, unit, images):
         net: a net whose convolutions have ReLUs.
         layer: the name of one of its layers, with responses (B, h, w, units).
         unit: the number of the unit.
-        images: (n, side, side, 3) in 0..255.
+        images: (n, side, side, 3) in 0..255, float32.
 
     Returns two arrays (n, side, side, 3) in 0..1, of squares that hold all that the strongest
     response depends on, enlarged: the image there, and the response's guided gradient, around gray.

@@ -1,4 +1,4 @@
-"""What whoever runs a recipe settles for every `fit` in it, without passing arguments.
+"""Settings that a run gives to every `fit` of a recipe without passing arguments.
 
 `running` opens the context of one run: the seed that orders the examples, a folder for checkpoints,
 and a callback that learns of progress. Outside of it a recipe is plain Keras.
@@ -7,6 +7,7 @@ and a callback that learns of progress. Outside of it a recipe is plain Keras.
 import contextlib
 import fcntl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Context:
     report: Callable[[float], None] = lambda share: None  # takes the share done, in [0, 1]
     fits: int = 1  # expected calls of `fit`, to turn the progress of one into that of the run
     begun: int = field(default=0, init=False)  # calls of `fit` so far
+    seen: Counter = field(default_factory=Counter, init=False)  # their fingerprints
     reported: float = field(default=0.0, init=False)  # seconds, on the clock of the last report
 
     def progress(self, share: float) -> None:

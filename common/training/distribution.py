@@ -1,4 +1,4 @@
-"""Devices and machines that share a training, such that it gives the numbers of one device.
+"""Trains on several devices or machines, with the numbers of one device up to rounding.
 
 A mini-batch is global: each replica takes its share, gradients are added up, and batch
 normalization sees all of it. Keras 3's own `fit` does not work with several workers
@@ -126,7 +126,7 @@ def alike(value: int) -> bool:
 
 
 def least(values: Sequence[int]) -> list[int]:
-    """Of each of the values the least that any worker has."""
+    """The minimum of each value over all workers."""
     if _State.cluster is None or not values:
         return list(values)
     strategy, mine = _State.strategy, tf.constant([values], tf.int32)
@@ -134,17 +134,21 @@ def least(values: Sequence[int]) -> list[int]:
     return gather().numpy().min(axis=0).tolist()
 
 
-def prepare(model: keras.Model, batch_size: int) -> None:
-    """Before a step is traced: global batch normalization, and its own draws for each replica.
-
-    Raises UsageError for a mini-batch that the replicas cannot share out.
-    """
-    if (count := replicas()) == 1:
-        return
-    if batch_size % count:
+def check_batch(batch_size: int) -> None:
+    """Raises UsageError for a mini-batch that the replicas cannot share out."""
+    if batch_size % (count := replicas()):
         near = sorted({max(count, batch_size // count * count), -(-batch_size // count) * count})
         expected = f"a multiple of the {count} replicas, as {' or '.join(map(str, near))}"
         raise UsageError(f"--batch-size: expected {expected}, received {batch_size}")
+
+
+def prepare(model: keras.Model) -> None:
+    """Prepares a model whose step is not yet traced, where there are replicas.
+
+    Batch normalization is over the whole mini-batch, random numbers are each replica's own.
+    """
+    if replicas() == 1:
+        return
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.ingredients.callbacks import Evaluate
+from common.system import UsageError
 from common.training import context, distribution, resume
 
 # Evaluated at once: few enough that a dense layer's inputs stay in the processor's cache, and that
@@ -75,6 +76,10 @@ def fit(
         and not any(map(_has_batch_methods, own))
     )
     if not known:
+        if distribution.has_workers():  # keras-team/keras#20585
+            expected = "arrays and Keras's callbacks, which several workers can share"
+            raise UsageError(f"fit: expected {expected}, received other arguments")
+        distribution.prepare(model)
         others |= {"validation_data": validation_data, "validation_freq": validation_freq}
         others |= {"steps_per_epoch": steps_per_epoch, "initial_epoch": initial_epoch}
         if inside:
@@ -89,7 +94,8 @@ def fit(
     for name, count in {**counts, "steps_per_epoch": steps_per_epoch}.items():
         if count is not None and count < 1:
             raise ValueError(f"expected {name} of at least 1, received {count}")
-    distribution.prepare(model, batch_size)
+    distribution.check_batch(batch_size)
+    distribution.prepare(model)
     train = _epochs(model, model.train_step, batch_size, x, y)
     validate = _evaluation(model, *validation) if validation else None
     for callback in own:
@@ -104,10 +110,13 @@ def fit(
     run = inside or context.Context(seed=random.randrange(2**31))
     run.begun += 1
     details = epochs, batch_size, steps, shuffle, initial_epoch, run.seed
-    checkpoints = resume.Checkpoints(run.folder, model, callback_list.callbacks, arrays, details)
+    checkpoints = resume.Checkpoints(
+        run.folder, model, callback_list.callbacks, run.seen, arrays, details
+    )
     callback_list.on_train_begin()
     logs: dict[str, float] = {}
-    for epoch in range(checkpoints.restore() or initial_epoch, epochs):
+    restored = checkpoints.restore() or model._initial_epoch  # by BackupAndRestore
+    for epoch in range(restored or initial_epoch, epochs):
         if model.stop_training:
             break
         callback_list.on_epoch_begin(epoch)
@@ -128,7 +137,7 @@ def fit(
 def evaluate(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Loss and metrics of a compiled model, as `model.evaluate(x, y, return_dict=True)`, faster.
 
-    Raises ValueError for lengths that disagree.
+    Raises ValueError for no examples, and for lengths that disagree.
     """
     if keras.backend.backend() != "tensorflow":
         return model.evaluate(x, y, verbose=0, return_dict=True)
@@ -153,7 +162,7 @@ def compiles_with_xla(model: keras.Model) -> bool:
 
 
 def _has_batch_methods(callback: Any) -> bool:
-    """Whether a callback wants to know of every mini-batch or validation, by code not Keras's."""
+    """Whether code outside Keras wants a call for each mini-batch or around each validation."""
     methods = [getattr(callback, name, None) for name in BATCH_METHODS]
     modules = [getattr(each, "__module__", None) or "keras" for each in methods]
     return any(module.partition(".")[0] != "keras" for module in modules)
@@ -192,7 +201,8 @@ def _epochs(
     the memory (`numpy.memmap`), or shared by replicas (`common.training.distribution`).
     """
     if len(x) != len(y) or len(x) == 0:
-        raise ValueError(f"expected as many inputs as targets, received {len(x)} and {len(y)}")
+        received = f"at least one; received {len(x)} and {len(y)}"
+        raise ValueError(f"expected as many inputs as targets, {received}")
     model._symbolic_build(data_batch=(x[:1], y[:1]))  # `tf.while_loop` cannot create variables
     if (replicas := distribution.replicas()) == 1 and not isinstance(x, np.memmap):
         run = _program(model, step, batch_size, x, y)
@@ -207,7 +217,13 @@ def _epochs(
                 take_step(tf.constant(x[batch]), tf.constant(y[batch]))
             return model.get_metrics_result()
 
-    return lambda rows: {k: float(tf.convert_to_tensor(v)) for k, v in run(rows).items()}
+    return lambda rows: {name: _plain(value) for name, value in run(rows).items()}
+
+
+def _plain(value: Any) -> float | np.ndarray:
+    """A number, or the array of a metric that has one for each class."""
+    value = np.asarray(tf.convert_to_tensor(value))
+    return value if value.ndim else float(value)
 
 
 def _program(

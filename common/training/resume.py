@@ -1,9 +1,10 @@
-"""The state of a training in a file, so that a run which was killed ends with the same bits.
+"""Checkpoints, with which a training that was killed resumes and ends with the same bits.
 
 A state is the values of variables (weights, the optimizer's, seed generators) and whatever
 callbacks remember. It is pickled behind its SHA-256, and written whole: a damaged file is detected.
 """
 
+import contextlib
 import hashlib
 import json
 import pickle
@@ -11,6 +12,7 @@ import time
 import types
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from common.system import write_whole
 from common.training import distribution
 
 DIGEST_BYTES = 32  # of a SHA-256
-# Attributes of callbacks that Keras sets; it would turn the sign of a restored min_delta once more.
+# Keras sets these attributes itself, and would flip the sign of a restored min_delta again.
 SET_ANEW = {"_model", "params", "min_delta"}
 SAVE_SECONDS = 5.0  # least time between two checkpoints
 SAVE_SHARE = 0.04  # largest share of the time spent on checkpoints
@@ -35,16 +37,28 @@ class Checkpoints:
 
     The state of callbacks is kept if they name it (`remembers`) or have plain attributes only, as
     those of Keras have; else nothing is kept, and a training that is killed begins anew. `about`
-    tells this training from others in the folder: arrays and details, as for `fingerprint`.
+    tells this training from others in the folder: arrays and details, as for `fingerprint`. Those
+    that it cannot tell apart are numbered: `seen` counts them within a run.
     """
 
-    def __init__(self, folder: Path | None, model: keras.Model, callbacks: Sequence, *about: Any):
+    def __init__(
+        self,
+        folder: Path | None,
+        model: keras.Model,
+        callbacks: Sequence,
+        seen: Counter,
+        *about: Any,
+    ):
         self.model, self.callbacks = model, callbacks
         # Weights, seed generators, the optimizer's variables; metrics begin anew every epoch.
         passing = {id(variable) for variable in model.metrics_variables}
         every = (*model.variables, *model.optimizer.variables)
         self.variables = [variable for variable in every if id(variable) not in passing]
-        self.file = folder and folder / f"{self.fingerprint(*about)}.state"
+        self.file = None
+        if folder:
+            found = self.fingerprint(*about)
+            self.file = folder / f"{found}.{seen[found]}.state"
+            seen[found] += 1
         self.next = time.monotonic() + SAVE_SECONDS
 
     def fingerprint(self, arrays: Sequence[np.ndarray], details: Any) -> str:
@@ -91,7 +105,8 @@ class Checkpoints:
         if None in state["callbacks"]:
             self.file = None
             return
-        write(self.file, state)
+        with contextlib.suppress(FileNotFoundError):  # where another process trains the same run
+            write(self.file, state)
         seconds = time.monotonic() - began
         self.next = time.monotonic() + max(SAVE_SECONDS, seconds / SAVE_SHARE)
 
@@ -100,7 +115,7 @@ def write(file: Path, state: Any) -> None:
     """Writes a state of plain values; raises OSError."""
     content = pickle.dumps(state)
     for torn in file.parent.glob(f"{file.name}*.part"):  # by a process that was killed
-        torn.unlink()
+        torn.unlink(missing_ok=True)
     write_whole(file, [hashlib.sha256(content).digest(), content])
 
 

@@ -63,7 +63,7 @@ def test_folders_named_train_and_val_are_the_two_sets(folder, tmp_path):
     found = load("folder", root, side=16)
     assert (found.n_train, found.n_test) == (60, 3)
     picture(root / "val" / "dog" / "a.png")
-    with pytest.raises(DataError, match=r"received 4 classes, 4 test .* train on of \['dog'\]"):
+    with pytest.raises(DataError, match=r"received 4 classes, 4 test .* train on of dog"):
         load("folder", root, side=16)
 
 
@@ -196,8 +196,9 @@ def test_no_folder_of_classes_is_refused(folder, change, message):
 def test_a_class_without_training_photographs_is_refused_by_name(folder, monkeypatch):
     (folder / "emu").mkdir()
     (folder / "emu" / "picture.webp").touch()
+    (folder / "emu" / "._hidden.jpg").touch()  # as macOS leaves them
     monkeypatch.setattr(photographs, "square", None)  # before anything is read
-    with pytest.raises(DataError, match=r"received 4 classes, .*none to train on of \['emu'\]$"):
+    with pytest.raises(DataError, match=r"received 4 classes, .*none to train on of emu$"):
         load("folder", folder, side=16)
 
 

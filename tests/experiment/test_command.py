@@ -708,7 +708,7 @@ def test_hyperparameters_left_alone_take_what_the_data_set_wants(tmp_path):
     assert of.configured("default", "mnist5k").speed == 0.1
 
 
-def test_a_misspelt_metric_is_no_arm_that_was_not_trained(tmp_path):
+def test_a_misspelled_metric_is_no_arm_that_was_not_trained(tmp_path):
     of = recipe()
     wrong = dataclasses.replace(of, findings=(Higher("lost", "high", than="low"),))
     with pytest.raises(ValueError, match="expected one of last, nothing of high, received lost"):

@@ -563,7 +563,7 @@ def test_an_arm_that_is_not_trained_is_not_judged(missing):
     assert measured_text(entry) == ""
 
 
-def test_a_misspelt_metric_is_an_error_even_in_a_smoke_run():
+def test_a_misspelled_metric_is_an_error_even_in_a_smoke_run():
     for finding in (Higher("y", "a", "b"), Lower("x", "a", "b", than_metric="y")):
         with pytest.raises(ValueError, match="received y"):
             judged(finding, why_not="a smoke run shows nothing")

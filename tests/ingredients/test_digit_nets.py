@@ -61,3 +61,8 @@ def test_nielsens_net_has_sigmoid_units_and_standard_normal_parameters():
     assert kernel.std() == pytest.approx(1, abs=0.01)
     assert np.concatenate([bias, bias2]).std() == pytest.approx(1, abs=0.15)
     assert len(net.losses) == 2  # of the kernels alone
+
+
+def test_an_unknown_net_is_refused():
+    with pytest.raises(ValueError, match=r"expected softmax, .* received relu"):
+        digit_net("relu", 0)

@@ -8,7 +8,9 @@ from common.ingredients.pictures import photographs
 
 def test_photographs_are_those_of_the_folder_by_name(tmp_path):
     for name, color in (("b", 2), ("a", 1), ("c", 3)):
-        Image.fromarray(np.full((4, 4, 3), color, np.uint8)).save(tmp_path / f"{name}.png")
+        Image.fromarray(np.full((4, 4, 3), color, np.uint8)).save(
+            tmp_path / f"{name}.{'jpeg' if name == 'b' else 'png'}"
+        )
     (tmp_path / "d.txt").write_text("no picture")
     assert [np.unique(one).tolist() for one in photographs(tmp_path)] == [[1], [2], [3]]
 

@@ -83,3 +83,8 @@ def test_whitened_inputs_that_are_fewer_than_their_numbers_lie_equally_far_apart
     x = np.random.default_rng(seed).normal(size=(n, 30))
     distances = pdist(preprocess("whitened", x)(x))
     np.testing.assert_allclose(distances, np.sqrt(2 * n), rtol=1e-6)
+
+
+def test_an_unknown_stage_is_refused():
+    with pytest.raises(ValueError, match="expected one of the stages above, received white"):
+        preprocess("white", np.eye(3))

@@ -41,8 +41,10 @@ def test_what_is_not_a_presets_own_is_not_recorded(flags, tmp_path, monkeypatch,
     monkeypatch.setattr(catalog, "ROOT", tmp_path)
     before = keras.config.dtype_policy()
     monkeypatch.setattr(catalog, "keep", lambda content: pytest.fail("it was recorded"))
-    assert catalog.record("vanishing_chain", [*flags, "--jobs", "1"]) == command.FAILED
-    keras.config.set_dtype_policy(before)
+    try:
+        assert catalog.record("vanishing_chain", [*flags, "--jobs", "1"]) == command.FAILED
+    finally:
+        keras.config.set_dtype_policy(before)
     assert "not recorded: expected complete runs of a preset's own" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""What is packed for a machine with a GPU; `make test-backends` runs it."""
+"""What is packed for a machine with a GPU."""
 
 import json
 
@@ -54,5 +54,5 @@ def test_what_is_compared_is_the_record(packed):
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["--help"]])
 def test_anything_else_than_a_folder_is_refused(arguments, capsys):
     assert gpu_check.main(arguments) == 2
-    said = " ".join(arguments)
+    said = " ".join(arguments) or "none"
     assert capsys.readouterr().err == f"gpu_check: expected DIR, received {said}\n"

@@ -126,7 +126,9 @@ def test_a_notebook_sees_nothing_of_another():
     assert other.cells[0].outputs[0].data["text/plain"] == "False"
 
 
-@pytest.mark.parametrize("arguments", [["--wrong"], ["one", "other"], ["--keep", "nothing"]])
+@pytest.mark.parametrize(
+    "arguments", [["--wrong"], ["one", "other"], ["--keep"], ["--keep", "nothing"]]
+)
 def test_bad_usage_is_one_line(arguments, capsys):
     assert notebooks.main(arguments) == 2
     said = capsys.readouterr()

@@ -12,10 +12,9 @@ from common.experiment import grid, record
 from common.experiment.findings import Exact
 from recipes.cost import slowdown
 from recipes.depth import vanishing_chain
-from tools import catalog, regress
+from tools import catalog, copying, regress
 
 SLOWDOWN, CHAIN = ("slowdown", "none"), ("vanishing_chain", "none")
-RECORDED = regress.recorded
 # Its first finding speaks of ten layers.
 SHORT = dataclasses.replace(
     vanishing_chain.RECIPE,
@@ -238,8 +237,13 @@ def test_the_copy_of_a_recipe_must_give_the_recorded_metrics(off, status, tmp_pa
 
 
 def test_the_copy_of_slowdown_gives_what_is_recorded(tmp_path, monkeypatch):
-    """Trained for real, with stock Keras: 300 epochs of it take a while."""
-    monkeypatch.setattr(regress, "recorded", RECORDED)
+    """Trained for real, with stock Keras, for 5 of its 300 epochs."""
+    short = dataclasses.replace(slowdown.RECIPE, on={"none": {"steps": 5}}, findings=())
+    monkeypatch.setattr(slowdown, "RECIPE", short)
+    kept = run(tmp_path / "record", "slowdown")[1][SLOWDOWN]["content"]
+    script = copying.script("slowdown")["slowdown.py"].replace("steps: int = 300", "steps: int = 5")
+    monkeypatch.setattr(copying, "script", lambda name: {"slowdown.py": script})
+    monkeypatch.setattr(regress, "recorded", lambda: {SLOWDOWN: kept})
     code, rows, page = run(tmp_path, "slowdown", "--quick")
     assert code == 0
     assert rows["slowdown", "copy"]["status"] == "shown"

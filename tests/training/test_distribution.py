@@ -105,7 +105,7 @@ from common.training import distribution
 distribution.start("cpu:2")
 with distribution.scope():
     model = keras.Sequential([keras.Input((1000,)), keras.layers.Dropout(0.5, seed=1)])
-distribution.prepare(model, 2)
+distribution.prepare(model)
 strategy = distribution._State.strategy
 draw = tf.function(lambda: strategy.run(lambda: model(tf.ones((1, 1000)), training=True)))
 one, two = (np.array(each) for each in strategy.experimental_local_results(draw()))

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from common.ingredients.callbacks import Evaluate
+from common.system import UsageError
 from common.training import context, evaluate, fit, loop
 
 RNG = np.random.default_rng(0)
@@ -168,7 +169,7 @@ def test_the_same_seed_gives_the_same_bits():
 
 
 def test_dropout_draws_anew_in_every_step():
-    """Inside a compiled loop a seed that is not state would give one mask for ever."""
+    """Inside a compiled loop a seed that is not state would give one mask forever."""
     model = keras.Sequential(
         [
             keras.Input((40,)),
@@ -185,7 +186,7 @@ def test_dropout_draws_anew_in_every_step():
     ones, still = np.ones((200, 40), np.float32), keras.optimizers.SGD(0.0)
     metrics = [seen(unit) for unit in range(5)]
     history = train(model, ones, ones, loss="mse", metrics=metrics, optimizer=still, batch_size=1)
-    for unit in range(5):  # the mean of 200 draws from {0, 2}; one mask for ever gives 0 or 2
+    for unit in range(5):  # the mean of 200 draws from {0, 2}; one mask forever gives 0 or 2
         assert 0.5 < history[f"unit{unit}"][0] < 1.5
 
 
@@ -477,3 +478,35 @@ def test_an_array_mapped_from_a_file_trains_and_evaluates_like_one_in_memory(
     for mine, other in zip(plain.get_weights(), streamed.get_weights(), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
     assert evaluate(streamed, mapped, Y) == pytest.approx(evaluate(plain, images, Y), rel=1e-5)
+
+
+def test_a_metric_may_have_a_number_for_each_class():
+    targets = keras.utils.to_categorical(Y, 3)
+    each = keras.metrics.F1Score(average=None, name="f1")
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    history = train(build(), y=targets, loss=loss, metrics=[each])
+    assert [one.shape for one in history["f1"]] == [(3,)] * 3
+
+
+def test_backup_and_restore_goes_on_where_it_ended(tmp_path):
+    def trained(epochs):
+        model = build()
+        model.compile(keras.optimizers.SGD(0.1), LOSS)
+        backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        with context.running(context.Context(1)):
+            fit(model, X, Y, batch_size=10, epochs=epochs, callbacks=[backup])
+        return model.get_weights()
+
+    trained(2)
+    resumed, whole = trained(4), build()
+    train(whole, epochs=4)
+    for mine, its in zip(resumed, whole.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5)
+
+
+def test_several_workers_cannot_share_what_goes_to_keras(monkeypatch):
+    monkeypatch.setattr(loop.distribution, "has_workers", lambda: True)
+    model = build()
+    model.compile("sgd", LOSS)
+    with pytest.raises(UsageError, match=r"fit: expected arrays .* received other arguments"):
+        fit(model, X, Y, class_weight={0: 1.0, 1: 2.0, 2: 1.0})

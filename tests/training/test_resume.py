@@ -185,3 +185,28 @@ def test_not_every_epoch_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "SAVE_SECONDS", 60.0)
     train(folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_trainings_of_a_run_that_begin_alike_are_told_apart(tmp_path):
+    """They differ in a penalty only, and the run is begun again after both have ended."""
+
+    def run():
+        ends = []
+        with context.running(context.Context(0, tmp_path)):
+            for strength in (0.0, 0.1):
+                ones = {"kernel_initializer": "ones"}
+                penalty = keras.regularizers.L2(strength)
+                layers = [
+                    keras.Input((8, 8, 1)),
+                    keras.layers.Flatten(),
+                    keras.layers.Dense(1, kernel_regularizer=penalty, **ones),
+                ]
+                model = keras.Sequential(layers)
+                model.compile(keras.optimizers.SGD(1e-6), "mse")
+                fit(model, X, Y, epochs=2)
+                ends.append(model.get_weights()[0].tobytes())
+        return ends
+
+    first = run()
+    assert first[0] != first[1]
+    assert run() == first
