@@ -99,8 +99,3 @@ def test_keras_gets_what_was_chosen():
     model.compile("sgd", "mse", run_eagerly=True)
     fit(model, examples, epochs=3, shuffle=False, verbose=0, callbacks=[begin])
     np.testing.assert_array_equal(np.reshape(seen, (3, 6)), chosen)
-
-
-def test_an_unknown_order_is_refused():
-    with pytest.raises(ValueError, match="expected one of the orders above, received random"):
-        in_passes("random", np.arange(10) % 2, 5, 1, np.random.default_rng(0))
