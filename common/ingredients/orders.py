@@ -31,10 +31,10 @@ def in_passes(order, y, batch_size, passes, rng):
     """-> the rows of the n examples in each of the passes (passes, n).
 
     Args:
-        order: "shuffled", or any other name: anew in each pass; "shuffled once"; "sorted" by class; "one class a
-            batch", except where two classes meet; "equal classes", which has each class in a
-            mini-batch equally often, for which a class of fewer examples begins again and one of
-            more leaves some out.
+        order: "shuffled", or any other name, anew in each pass; "shuffled once"; "sorted" by class;
+            "one class a batch", except where two classes meet; "equal classes", which has each
+            class in a mini-batch equally often, for which a class of fewer examples begins again
+            and one of more leaves some out.
         y: classes (n,).
         batch_size: of the mini-batches; divides n. For "equal classes" both are multiples of the
             number of classes.
