@@ -48,8 +48,7 @@ JAX's epoch is as fast as ours; in the first two rows it goes through the same c
 remains is arithmetic (see "What a step costs"). PyTorch's local response normalization is slow on a
 processor and explains a part of its distance on AlexNet (see there).
 
-The ratios depend on the processor. On an EPYC that computes half as fast, the medians over PyTorch
-were 8.3, 2.5, 1.2, 1.8, 2.7, 2.2 and 2, from the first row to the last.
+The ratios depend on the processor: compare them within one run.
 """
 
 
