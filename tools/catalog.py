@@ -222,7 +222,7 @@ def readme_table() -> str:
         if finding["shown"] is False
     ]
     hardware = sorted({c["hardware"] for contents in every.values() for c in contents})
-    quiet = "Times are those of two cores with nothing else to do."
+    quiet = "Times are of two cores with nothing else to do; those of --paper as recorded."
     lines += ["", f"Measured on: {'; '.join(hardware)}. {quiet}"]
     lines += ["", "Printed figures that differ:", "", *(differ or ["none."])]
     lines += ["", "Findings not shown:", "", *(failed or ["none."])]
