@@ -6,8 +6,9 @@ first; where that repeats the record, or does not differ from it, the record sta
 Besides, the one-file copies of some recipes are trained at full length with stock Keras, and must
 give the recorded metrics too.
 
-Recipes are trained in a few processes that stay, and under results/regress/, where finished runs
-are kept: the same command, run again after an interruption, trains only what is missing.
+Recipes are trained side by side, each in a process of its own (with --quick in a few that stay),
+and under results/regress/, where finished runs are kept: the same command, run again after an
+interruption, trains only what is missing.
 """
 
 from __future__ import annotations
@@ -298,7 +299,8 @@ def regress(chosen: Flags, console: Console) -> list[Row]:
         else:
             todo[key] = task
     jobs = chosen.jobs or command.usual_jobs()
-    lost, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell)
+    how = {"renew": not chosen.quick}
+    lost, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell, **how)
     for key, cause in lost.items():
         tell(key, Row(*key, BROKEN, cause))
     return [rows[key] for key in sorted(rows)]

@@ -47,6 +47,7 @@ def run(
     on_progress: Callable[[Hashable, float], None],
     on_result: Callable[[Hashable, Any], None],
     cluster: str | None = None,
+    renew: bool = False,
 ) -> tuple[dict[Hashable, str], int]:
     """Calls `work(task, report)` for every task, in this process, in `jobs` > 1 or on a cluster.
 
@@ -61,6 +62,8 @@ def run(
             processes, from 0 on; 0 on a cluster, None in this process.
         on_progress, on_result: called here with (key, share done) and (key, result).
         cluster: address of a Dask scheduler, or the file that it has written.
+        renew: whether a new process takes the place of one that has finished a task, for what XLA
+            has compiled stays in a process's memory. With `jobs` > 1 only.
 
     Returns the tasks that are lost, and why; and how many were begun again. Raises UsageError.
     """
@@ -71,7 +74,7 @@ def run(
         return {}, 0
     with _silent(), _joined(cluster) if cluster else _own(jobs) as client:
         try:
-            return _on(client, tasks, work, start, on_progress, on_result)
+            return _on(client, tasks, work, start, on_progress, on_result, renew)
         except ImportError as error:
             expected = "expected workers that can import what this process does"
             raise UsageError(f"{expected} (start them in its folder), received: {error}") from error
@@ -177,7 +180,9 @@ def _joined(cluster: str) -> Iterator[Client]:
         yield client
 
 
-def _on(client, tasks, work, start, on_progress, on_result) -> tuple[dict[Hashable, str], int]:
+def _on(
+    client, tasks, work, start, on_progress, on_result, renew
+) -> tuple[dict[Hashable, str], int]:
     """`run` on the workers of a client: as many tasks as there are workers are handed out at once.
 
     None is queued at a busy worker: if that worker died, the queued task would be blamed too.
@@ -189,6 +194,11 @@ def _on(client, tasks, work, start, on_progress, on_result) -> tuple[dict[Hashab
     # A scheduler has none of this code: functions within a function are sent to it by value.
     def give_up(dask_scheduler):
         dask_scheduler.allowed_failures = DEATHS - 1
+
+    async def restart(address, dask_scheduler):
+        worker = dask_scheduler.workers.get(address)
+        if worker and not worker.processing:  # it may have been handed the next task by now
+            await dask_scheduler.restart_workers([address], stimulus_id="renew")
 
     def work_at(packed):
         return pickle.loads(packed)()
@@ -228,7 +238,10 @@ def _on(client, tasks, work, start, on_progress, on_result) -> tuple[dict[Hashab
                 except Exception as error:
                     errors.append(error)
                 else:
+                    where = client.who_has([future])[future.key] if renew else ()
                     future.release()  # or it is computed again if the worker that has it dies
+                    for address in where:
+                        client.run_on_scheduler(restart, address)
                     on_result(key, result)
     except CancelledError:  # by the scheduler's death
         lost |= dict.fromkeys(running.values(), "the scheduler is gone")

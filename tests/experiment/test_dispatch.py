@@ -46,7 +46,7 @@ def work(task, report):
     return what, os.getpid(), os.environ["TEST_PROCESS"]
 
 
-def run(folder, tasks, jobs=1, cluster=None):
+def run(folder, tasks, jobs=1, cluster=None, renew=False):
     """-> lost tasks, how many were begun again, results, and what was reported, in order."""
     results, seen = {}, []
     lost, again = dispatch.run(
@@ -57,6 +57,7 @@ def run(folder, tasks, jobs=1, cluster=None):
         on_progress=lambda key, done: seen.append((key, done)),
         on_result=results.__setitem__,
         cluster=cluster,
+        renew=renew,
     )
     return lost, again, results, seen
 
@@ -78,6 +79,16 @@ def test_all_results_come_in(jobs, tmp_path):
     settings = {result[2] for result in results.values()}
     numbers = [None] if jobs == 1 else range(jobs)
     assert settings <= {f"{max(1, cores() // jobs)} {number}" for number in numbers}
+
+
+def test_processes_are_renewed(tmp_path, capfd):
+    """All but those that have the next task before their last result has arrived here."""
+    tasks = ["a", "die once", *"bcd"]
+    lost, again, results, _ = run(tmp_path, tasks, 2, renew=True)
+    assert (lost, again) == ({}, 1)
+    assert {key: result[0] for key, result in results.items()} == dict(enumerate(tasks))
+    assert len({result[1] for result in results.values()}) > 3
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_is_said_and_no_port_is_opened_to_others(tmp_path, capfd):

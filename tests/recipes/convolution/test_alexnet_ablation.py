@@ -28,8 +28,8 @@ def test_all_arms_start_alike(arm, handed_to_fit):
     for i, (its_own, others) in enumerate(pairs):
         if i not in different:
             np.testing.assert_array_equal(its_own, others)
-    assert how["batch_size"] == its["batch_size"] == 64
-    assert how["epochs"] == its["epochs"] == 80
+    assert how["batch_size"] == its["batch_size"] == 32
+    assert how["epochs"] == its["epochs"] == 50
     assert how["validation_freq"] == its["validation_freq"] == 10
 
 
@@ -55,12 +55,12 @@ def test_an_arm_has_the_parts_it_says(arm, handed_to_fit):
 
 
 def test_the_learning_rate_falls_in_the_last_fifth(handed_to_fit):
-    """20 images in mini-batches of 8: three steps an epoch, 64 of 80 epochs at the full rate."""
+    """20 images in mini-batches of 8: three steps an epoch, 40 of 50 epochs at the full rate."""
     model, _ = handed_to_fit(
         alexnet_ablation, Config(n_train=20, batch_size=8), ARMS["neither"], DATA
     )
     schedule = model.optimizer._learning_rate
-    assert [float(schedule(step)) for step in (0, 192, 193)] == pytest.approx([0.01, 0.01, 0.001])
+    assert [float(schedule(step)) for step in (0, 120, 121)] == pytest.approx([0.005, 0.005, 0.0005])
 
 
 def test_the_default_leaves_the_long_arms_to_paper():
