@@ -60,7 +60,9 @@ def test_the_learning_rate_falls_in_the_last_fifth(handed_to_fit):
         alexnet_ablation, Config(n_train=20, batch_size=8), ARMS["neither"], DATA
     )
     schedule = model.optimizer._learning_rate
-    assert [float(schedule(step)) for step in (0, 120, 121)] == pytest.approx([0.005, 0.005, 0.0005])
+    assert [float(schedule(step)) for step in (0, 120, 121)] == pytest.approx(
+        [0.005, 0.005, 0.0005]
+    )
 
 
 def test_the_default_leaves_the_long_arms_to_paper():
