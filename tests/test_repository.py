@@ -52,6 +52,14 @@ def test_versions_agree():
             assert pinned("requirements-site.lock", package) == version
 
 
+def test_the_newest_changes_are_those_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    cited = re.search(r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1]
+    assert headings[0] in (version, "Unreleased")
+    assert cited == next(heading for heading in headings if heading != "Unreleased")
+
+
 def test_a_project_file_names_files_of_requirements_that_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     dynamic = project["tool"]["setuptools"]["dynamic"]

@@ -98,7 +98,10 @@ def noise(x, epsilon, seed, *, clip=(0, 255), uniform=False):
 
 def probabilities(model, x):
     """(n, classes) float32 of images (n, ...), by a model that returns logits."""
-    logits = np.float32(model.predict(x, batch_size=AT_ONCE, verbose=0))
+    batches = [x[i : i + AT_ONCE] for i in range(0, len(x), AT_ONCE)]
+    # Each replica answers for the whole batch.
+    logits = np.concatenate([model.predict_on_batch(some)[: len(some)] for some in batches])
+    logits = logits.astype("float32")
     return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 

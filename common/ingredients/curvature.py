@@ -17,13 +17,15 @@ def hessian_product(model, loss, x, y):
         loss: (targets (B, ...), outputs (B, ...)) -> (B,).
         x, y: all examples, as the model and the loss take them.
     """
-    weights = [one.value for one in model.trainable_weights]
+    others = [one.value for one in model.non_trainable_variables]
     x, y = tf.constant(x), tf.constant(y)
 
     def product(v):
+        weights = [tf.convert_to_tensor(one.value) for one in model.trainable_weights]
         with tf.autodiff.ForwardAccumulator(weights, v) as along:
             with tf.GradientTape() as tape:
-                mean = tf.reduce_mean(loss(y, model(x)))
+                tape.watch(weights)
+                mean = tf.reduce_mean(loss(y, model.stateless_call(weights, others, x)[0]))
             gradient = tape.gradient(mean, weights)
         return along.jvp(gradient)
 
@@ -70,7 +72,7 @@ def sharpness(model, loss, x, y, iterations, seed):
         seed: of the random vector.
     """
     weights, rng = model.trainable_weights, np.random.default_rng(seed)
-    vector = [tf.Variable(rng.normal(size=one.shape), dtype="float32") for one in weights]
+    vector = [tf.constant(rng.normal(size=one.shape), "float32") for one in weights]
     hessian = hessian_product(model, loss, x, y)
 
     def iterate(i, v, product):
@@ -79,18 +81,17 @@ def sharpness(model, loss, x, y, iterations, seed):
         return i + 1, v, hessian(v)
 
     @tf.function(autograph=False, jit_compile=True)
-    def largest():
-        start = [one.read_value() for one in vector]
+    def largest(start):
         _, v, product = tf.while_loop(
             lambda i, *_: i < iterations, iterate, (tf.constant(0), start, start)
         )
-        for one, value in zip(vector, product, strict=True):
-            one.assign(value)
-        return sum(tf.reduce_sum(a * b) for a, b in zip(v, product, strict=True))
+        return sum(tf.reduce_sum(a * b) for a, b in zip(v, product, strict=True)), product
 
     def measure():
-        value, norm = float(largest()), tf.linalg.global_norm(vector)
-        return value, [(one / norm).numpy() for one in vector]
+        nonlocal vector
+        value, vector = largest(vector)
+        norm = tf.linalg.global_norm(vector)
+        return float(value), [(one / norm).numpy() for one in vector]
 
     return measure
 

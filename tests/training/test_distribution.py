@@ -137,6 +137,31 @@ np.testing.assert_allclose(shared, alone, rtol=1e-5)
     assert done.returncode == 0, done.stderr
 
 
+def test_curvature_under_replicas_is_that_of_one_device(forks, tmp_path):
+    code = """
+import recipes, keras, numpy as np
+from common.training import distribution
+distribution.start("cpu:2")
+from common.ingredients.curvature import extreme_eigenvalues, sharpness
+x, y = np.arange(15, dtype="float32").reshape(5, 3) % 4, np.eye(5, dtype="float32")[:, :2]
+def squared(targets, outputs):
+    return keras.ops.sum(keras.ops.square(targets - outputs), axis=-1)
+def curvatures():
+    glorot = keras.initializers.GlorotUniform(1)
+    dense = keras.layers.Dense(2, "tanh", kernel_initializer=glorot)
+    model = keras.Sequential([keras.Input((3,)), dense])
+    ends = extreme_eigenvalues(model, squared, x, y, 1e-6, seed=0)
+    return [*ends, sharpness(model, squared, x, y, 100, seed=0)()[0]]
+alone = curvatures()
+with distribution.scope():
+    shared = curvatures()
+np.testing.assert_allclose(shared, alone, rtol=1e-4)
+"""
+    (tmp_path / "curvature.py").write_text(code)
+    done = forks.run(str(tmp_path / "curvature.py"))
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("devices", ["auto", "cpu", "gpu", "gpu:0", "gpu:0,3", "cpu:1", "cpu:64"])
 def test_devices_that_make_sense(devices):
     distribution.check(devices)
