@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute.values import DistributedVariable
 
 from common.system import UsageError
 from common.training import cluster
@@ -83,8 +84,27 @@ def start(devices: str) -> None:
         names = [f"CPU:{i}" for i in range(logical)]
         strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=add)
     _State.devices, _State.cluster, _State.strategy = devices, workers, strategy
+    if replicas() > 1:
+        _show_variables_to_tapes()
     if workers:
         least([1])  # the first collective operation, while all workers are known to be there
+
+
+def _show_variables_to_tapes() -> None:
+    """Lets `tf.GradientTape` differentiate by a model's weights outside of a replica too.
+
+    It asks a weight for its handle, which TensorFlow has no answer to there, though what the tape
+    has recorded is the first replica's.
+    """
+    usual = DistributedVariable.handle.fget
+
+    def handle(variable):
+        try:
+            return usual(variable)
+        except ValueError:
+            return variable._primary.handle
+
+    DistributedVariable.handle = property(handle)
 
 
 def scope() -> AbstractContextManager:

@@ -74,7 +74,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     if arm["conv"]:
         hidden = [Convolution(first, bias), activation(arm["f"]), Flatten()]
     net = Sequential([*hidden, Linear(last, bias_last)])
-    rate, costs, apart = float(model.optimizer.learning_rate), [], []
+    rate, costs, apart = float(np.float32(config.learning_rate)), [], []  # as Keras has it
     for i in range(0, len(x), config.batch_size):
         batch = x[i : i + config.batch_size], hot[i : i + config.batch_size]
         model.train_on_batch(*batch)

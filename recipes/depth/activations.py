@@ -93,7 +93,8 @@ def examine(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[list, lis
     """
     dense, activations = model.layers[3::2], model.layers[4::2]  # after 841 inputs
     with tf.GradientTape() as tape:
-        error = tf.reduce_mean(model.loss(y, model(x)))
+        errors = keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
+        error = tf.reduce_mean(errors)
     gradients = tape.gradient(error, [layer.kernel for layer in dense])
     saturated, dead = [], []
     for layer, activation in zip(dense, activations, strict=False):

@@ -137,24 +137,28 @@ np.testing.assert_allclose(shared, alone, rtol=1e-5)
     assert done.returncode == 0, done.stderr
 
 
-def test_curvature_under_replicas_is_that_of_one_device(forks, tmp_path):
+def test_derivatives_under_replicas_are_those_of_one_device(forks, tmp_path):
+    """Of a tape by the weights themselves, of the Hessian by copies of them."""
     code = """
-import recipes, keras, numpy as np
+import recipes, keras, numpy as np, tensorflow as tf
 from common.training import distribution
 distribution.start("cpu:2")
 from common.ingredients.curvature import extreme_eigenvalues, sharpness
 x, y = np.arange(15, dtype="float32").reshape(5, 3) % 4, np.eye(5, dtype="float32")[:, :2]
 def squared(targets, outputs):
     return keras.ops.sum(keras.ops.square(targets - outputs), axis=-1)
-def curvatures():
+def derivatives():
     glorot = keras.initializers.GlorotUniform(1)
     dense = keras.layers.Dense(2, "tanh", kernel_initializer=glorot)
     model = keras.Sequential([keras.Input((3,)), dense])
+    with tf.GradientTape() as tape:
+        cost = tf.reduce_mean(squared(y, model(x)))
+    slopes = np.ravel(tape.gradient(cost, model.layers[0].kernel))
     ends = extreme_eigenvalues(model, squared, x, y, 1e-6, seed=0)
-    return [*ends, sharpness(model, squared, x, y, 100, seed=0)()[0]]
-alone = curvatures()
+    return [*slopes, *ends, sharpness(model, squared, x, y, 100, seed=0)()[0]]
+alone = derivatives()
 with distribution.scope():
-    shared = curvatures()
+    shared = derivatives()
 np.testing.assert_allclose(shared, alone, rtol=1e-4)
 """
     (tmp_path / "curvature.py").write_text(code)
