@@ -164,7 +164,8 @@ def judge(
         if on_others:
             printed["images"] = "other test images"
     size = _interval(values, 0.9 if isinstance(finding, Alike) else 0.95)
-    name = wording.name(finding, [_interval(x)[0] for x in sides], size)
+    means = [_geometric_mean(x) if finding.ratio else _interval(x)[0] for x in sides]
+    name = wording.name(finding, means, size)
     return {
         "name": f"{name}, tested on other images" if on_others else name,
         "kind": finding.kind,
@@ -196,6 +197,12 @@ def _interval(values: np.ndarray, level: float = 0.95, further: int = 0) -> list
         return [mean, *[mean if n > 1 else math.nan] * 2]
     half = stats.t.ppf((1 + level) / 2, n - 1) * std * math.sqrt(further + 1 / n)
     return (np.mean(values) + np.array([0, -half, half])).tolist()
+
+
+def _geometric_mean(values: np.ndarray) -> float:
+    """Of values (n,): the ratio of two such means is that of the values, paired."""
+    mean = _interval(values)[0]
+    return math.exp(_interval(np.log(values))[0]) if len(set(values.tolist())) > 1 else mean
 
 
 def standard_deviation(values: np.ndarray) -> float:

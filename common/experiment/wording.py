@@ -17,8 +17,9 @@ Entry = Mapping[str, Any]  # of `findings` in results.json, where NaN is None
 def name(finding: Any, means: Sequence[float], size: Sequence[float]) -> str:
     """The finding in one line with its numbers: "cost: a 8.60, b 10.36; lower by 1.76 (1 .. 2)".
 
-    `means` are those of the one or two sides measured, `size` the mean and the ends of the interval
-    of their difference, or of the logarithm of their ratio.
+    `means` are those of the one or two sides measured, geometric ones if their ratio is judged;
+    `size` has the mean and the ends of the interval of their difference, or of the logarithm of
+    their ratio.
     """
     kind, ratio, second, typed = finding.kind, finding.ratio, finding.second, 0
     tolerant = kind in OPPOSITE and finding.by < 0  # "higher" by more than a negative number

@@ -93,8 +93,7 @@ def examine(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[list, lis
     """
     dense, activations = model.layers[3::2], model.layers[4::2]  # after 841 inputs
     with tf.GradientTape() as tape:
-        errors = keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
-        error = tf.reduce_mean(errors)
+        error = tf.reduce_mean(model.loss.call(y, model(x)))  # `call`: one loss an image
     gradients = tape.gradient(error, [layer.kernel for layer in dense])
     saturated, dead = [], []
     for layer, activation in zip(dense, activations, strict=False):

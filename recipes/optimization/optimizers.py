@@ -37,7 +37,7 @@ class Config:
 
 RATES = 10.0 ** np.arange(-5, 1.5, 0.5)  # each trains its own copy of the net
 NESTEROV = {"momentum": 0.9, "nesterov": True}
-OPTIMIZERS = {  # Keras's, its arguments, by hand, and the rates by theory on the ravine, or all
+OPTIMIZERS = {  # Keras's, its arguments, by hand, and the rates by theory for curvatures 1 and .01
     "plain": (keras.optimizers.SGD, {}, sgd, [(2 / 1.01,)]),
     "momentum": (keras.optimizers.SGD, {"momentum": 0.9}, sgd, [(4 / 1.1**2, (0.9 / 1.1) ** 2)]),
     "Nesterov": (keras.optimizers.SGD, NESTEROV, sgd, [(1.0, 0.9 / 1.1, True)]),

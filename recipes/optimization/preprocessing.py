@@ -1,4 +1,4 @@
-"""Inputs minus their mean train a net faster; whitened ones fastest, but they generalize worse.
+"""Inputs minus their mean train a net faster; whitened ones even more so, but generalize worse.
 
 Source: lecture of Technosphere Moscow, after LeCun, Bottou, Orr & Mueller, Efficient BackProp
 (1998), 4.3: subtract the mean, decorrelate by PCA, scale to unit variance; no numbers. A step at
@@ -7,7 +7,7 @@ by (1 - h / h_1)^2, h: eigenvalue, h_1: the largest. Wadia et al. (2021): whiten
 
 Differs from the source: inputs that never vary become 0. Decorrelation only rotates them, and least
 squares costs the same. Once whitened, fewer images than pixels are all equally far apart; even with
-2,500 the error is 24 %, not 9 % (raw). "Floor" adds the mean variance to each: 12 %, nets as fast.
+2,500 the error is 24 %, not 9 % (raw). "Floor" adds the mean variance to each: 12 %, nets faster.
 
     make recipe-preprocessing          three minutes on 2 cores
 """

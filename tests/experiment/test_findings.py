@@ -686,7 +686,7 @@ def test_exactly_what_a_user_reads():
         (
             Higher("x", "a", 1000, ratio=True),
             [4e3, 5e3, 6e3],
-            "a 5000, against 1000; higher by a factor of 4.93 (2.98 .. 8.17)",
+            "a 4932, against 1000; higher by a factor of 4.93 (2.98 .. 8.17)",
         ),
         (
             Alike("x", "a", 97.2, within=0.5),
