@@ -7,6 +7,7 @@ recipe, such as the hyperparameters that a preset changes, is checked there.
 import ast
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,8 @@ LIGHT = ("annotated_types", "dataclasses", "pathlib", "typing")  # imported for 
 def answer(process: list[str]) -> None:
     """Exits if `python -m RECIPE` is asked for help or given flags that the recipe refuses.
 
+    Until the recipe begins, Ctrl-C ends this process at once.
+
     Args:
         process: all arguments of this process, from `python` on.
     """
@@ -30,6 +33,8 @@ def answer(process: list[str]) -> None:
     if not (name.startswith("recipes.") and file.is_file()):
         return
     arguments = process[process.index(name) + 1 :]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # or the traceback of an import is printed
     backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     try:
         if backend not in BACKENDS or not importlib.util.find_spec(backend):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from annotated_types import Gt, Le
 from rich.console import Console
 
 from common.system import UsageError
@@ -29,7 +30,7 @@ class Flags:
     smoke: bool = False  # a few steps in seconds to see that everything runs; judges nothing
     paper: bool = False  # the published protocol; may take hours
     # number of seeds, from 0 on
-    seeds: Annotated[int | None, optional("N", "the recipe's own number")] = None
+    seeds: Annotated[int | None, Gt(0), Le(10_000), optional("N", "the recipe's own number")] = None
     # number of processes that train arms and seeds side by side, on GPUs one each
     jobs: Annotated[int | None, optional("N", "one per core, 1 on a GPU")] = None
     # Dask scheduler whose workers train arms and seeds instead, or the file that it writes

@@ -38,6 +38,12 @@ def write_whole(file: Path, content: bytes | Iterable[bytes]) -> None:
         raise
 
 
+def message(error: Exception) -> str:
+    """What an error says, at most 200 characters, without TensorFlow's names of its operations."""
+    said = re.sub(r"\{\{.*?\}\} *", "", str(getattr(error, "message", None) or error))
+    return said.strip()[:200] or type(error).__name__
+
+
 def file_stem(name: str) -> str:
     """A name as part of a file's name; two names never become one."""
     return urllib.parse.quote(name, safe=" +(),=").replace("-", "%2D").replace(" ", "-")

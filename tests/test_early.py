@@ -1,6 +1,7 @@
 """What is answered before Keras starts is what the recipe itself would answer."""
 
 import dataclasses
+import signal
 import subprocess
 import sys
 
@@ -8,11 +9,32 @@ import pytest
 
 from common import early, flags
 from common.experiment import command
+from recipes.cost import slowdown
 from tools import catalog
 
 
 def process(name: str, *arguments: str) -> list[str]:
     return ["python", "-m", catalog.module(name), *arguments]
+
+
+@pytest.fixture(autouse=True)
+def interrupts():
+    """What Ctrl-C does is as before once a test has ended."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_what_imports_and_interrupts_what_runs(monkeypatch):
+    early.answer(["python", "-m", "pytest"])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    early.answer(process("slowdown"))
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    seen = []
+    monkeypatch.setattr(command, "run", lambda *_: seen.append(signal.getsignal(signal.SIGINT)))
+    with pytest.raises(SystemExit):
+        command.main(slowdown.RECIPE, [])
+    assert seen == [signal.default_int_handler]
 
 
 @pytest.fixture

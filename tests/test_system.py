@@ -32,6 +32,18 @@ def test_an_error_for_the_user_is_one_line():
 
 
 @pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "MemoryError"),
+        (ValueError("{{node a}} too large {{node b}}"), "too large"),
+        (ValueError(300 * "a"), 200 * "a"),
+    ],
+)
+def test_an_error_is_told_without_names_of_operations(error, said):
+    assert system.message(error) == said
+
+
+@pytest.mark.parametrize(
     "content", [b"whole", [b"who", b"", b"le"], iter([b"whole"])], ids=["one", "several", "drawn"]
 )
 def test_a_file_is_written_in_one_piece_or_several(content, tmp_path):

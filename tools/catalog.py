@@ -197,13 +197,14 @@ def readme_table() -> str:
                 about = next((f["name"] for f in judged or content["findings"]), "")
                 shown = [f["shown"] for f in judged]
                 agrees = [f["printed"]["agrees"] for f in printed(content)]
+                few = f"not judged: {seeds(content)} seed{'s' * (seeds(content) > 1)}"
                 paper = content["preset"] == "paper"
                 time = in_minutes(content["seconds"]) if paper else duration(name)
                 lines.append(
                     row(
                         f"{link} --paper" if paper else link,
                         about if paper else f"{headline(name)}<br>{about}",
-                        f"[{counted(shown)}](docs/results.md#{name})" if shown else "",
+                        f"[{counted(shown)}](docs/results.md#{name})" if shown else few,
                         counted(agrees),
                         time.partition(" on 2 cores")[0],
                     )
@@ -244,7 +245,8 @@ def results_page() -> str:
         figure = DOCS / "figures" / f"{file.stem}.png"
         parts += [f"![{headline(name)}](figures/{figure.name})", ""] if figure.exists() else []
         parts += [
-            f"{setting(content)}, {number} seed{'s' * (number > 1)}, {content['seconds']:.0f} s on "
+            f"{setting(content)}, {number} seed{'s' * (number > 1)}, recorded in "
+            f"{content['seconds']:.0f} s, beside other work or not, on "
             f"{content['hardware']}; {versions}.",
             "",
             "| finding | measured | printed | verdict | source |",
@@ -310,24 +312,28 @@ def keep(content: Content) -> None:
 def record(name: str, flags: list[str]) -> int:
     """Runs a recipe, says what moved since its record, and replaces that; -> its exit code.
 
-    Only complete results of a preset's own hyperparameters become a record.
+    Only complete results of a preset's own hyperparameters become a record. Raises UsageError for
+    flags with which there would be none.
     """
     recipe = load(name)  # and with it TensorFlow
-    from common.experiment import command, results
+    from common.experiment import command
+    from common.flags import parse_recipe, preset_of
 
     if any(flag.startswith("--out") for flag in flags):
         raise UsageError("expected flags without --out, a folder that a record settles itself")
+    own = recipe.configured(preset_of(flags), "")
+    chosen, config = parse_recipe(flags, recipe.module.__name__, "", own)
+    if chosen.smoke or chosen.precision != "float32" or config != own:
+        expected = "expected a preset's own hyperparameters, in float32 and without --smoke"
+        raise UsageError(f"{name}: {expected}, received {' '.join(flags)}")
     out = ROOT / "results" / "-".join([name, *(f.strip("-") for f in flags)])
     code = command.run(recipe, ["--out", str(out), *flags])
     if code not in (command.DONE, command.FAILED):
         return code
     content, figure = json.loads((out / "results.json").read_text()), out / f"{name}.png"
     preset, dataset = content["preset"], content["dataset"]["name"]
-    own = content["config"] == results.settings(recipe.configured(preset, dataset))
-    usual = own and content["precision"] == "float32" and preset != "smoke"
-    if not (figure.exists() and usual) or runs_are_missing(content):
-        expected = "expected complete runs of a preset's own hyperparameters, in float32"
-        print(f"{name}: not recorded: {expected}", file=sys.stderr)
+    if not figure.exists() or runs_are_missing(content):
+        print(f"{name}: not recorded: expected complete runs", file=sys.stderr)
         return command.FAILED
     file = record_file(name, preset, dataset)
     keep(content)

@@ -31,7 +31,7 @@ def in_folder(data_dir: str | Path | None) -> list[Example]:
     or no test photographs.
     """
     if data_dir is None or not (root := Path(data_dir)).is_dir():
-        raise DataError(f"--data-dir: expected a folder of classes, received {data_dir}")
+        raise DataError(f"--data-dir: expected a folder of classes, received {data_dir or 'none'}")
     places = [root / one for one in ("train", *TEST_FOLDERS) if (root / one).is_dir()][:2]
     if len(places) < 2 or places[0].name != "train":
         places = [root, root]

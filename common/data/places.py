@@ -7,7 +7,7 @@ from common.data import files, tfds
 from common.data.tfds import DataError
 
 HOME = "~/tensorflow_datasets"
-FORMATS = {"mnist": ", mnist.npz or IDX files", "cifar10": " or cifar-10-batches-py"}
+FORMATS = {"mnist": ", mnist.npz or all four IDX files", "cifar10": " or cifar-10-batches-py"}
 
 
 def find(
@@ -42,7 +42,9 @@ def find(
             notices.append(f"not in {HOME} or {keras}/datasets, and {failure}")
         if folder := tfds.newest(root / name):
             return folder, f"downloaded {name} {folder.name}"
-    raise DataError(f"{name.upper()} not found: {'; '.join(notices)}")
+    raise DataError(
+        f"{name.upper()} not found: {'; '.join(notices)} (docs/data.md: where it may be)"
+    )
 
 
 def _may_be_written(folder: Path) -> bool:

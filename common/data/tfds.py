@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.system import UsageError
+from common.system import UsageError, message
 
 DOWNLOAD_SECONDS = 900
 # Without a network TensorFlow Datasets would try for minutes, so a server of Google's, which has
@@ -90,7 +90,7 @@ def examples(folder: Path) -> Iterator[Example]:
             for number, (own, image, label) in zip(numbers, found, strict=True):
                 yield split != "train", str(own or f"{split} {number:08}"), image, int(label)
     except Exception as error:  # which kind depends on which byte is wrong
-        received = str(getattr(error, "message", error))[:200]
+        received = message(error)
         raise DataError(
             f"expected a readable data set in {folder}, images of at least two classes in train "
             f"and validation or test, received: {received}"

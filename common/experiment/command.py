@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from common.experiment.grid import Done, Plan
 from common.experiment.recipe import Recipe, examples_used
 from common.flags import Flags, parse_recipe, preset_of
 from common.hyperparameters import check_numbers
-from common.system import UsageError, cores
+from common.system import UsageError, cores, message
 from common.training import distribution
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -33,6 +34,8 @@ COLORS = {"NOT SHOWN": "bold red", "differs": "yellow", "not judged": "dim"}
 
 def main(recipe: Recipe, arguments: list[str] | None = None) -> NoReturn:
     """Runs a recipe as the command line says and exits with the code that `run` returns."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # by `early.answer`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(_importable(recipe), sys.argv[1:] if arguments is None else arguments))
 
 
@@ -65,6 +68,9 @@ def run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None = Non
         return INTERRUPTED
     except UsageError as error:
         reason = str(error)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        expected = "expected hyperparameters whose training fits into memory"
+        reason = f"{expected}, received: {message(error).splitlines()[0]}"
     except tf.errors.OpError as error:
         if not distribution.has_workers():
             raise
@@ -92,7 +98,9 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
     paths = {"out": flags.out, "data_dir": flags.data_dir}
     homes = {name: path and path.expanduser() for name, path in paths.items()}
     flags = dataclasses.replace(flags, **homes)
-    out = flags.out or Path("results") / recipe.name
+    out = Path("results", recipe.name) if flags.out is None else flags.out
+    if out == Path():
+        raise UsageError("--out: expected a folder of its own, received this one")
     # A log file has no width of its own; there the table may be as wide as it needs.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     if flags.replot:
@@ -112,7 +120,8 @@ def _run(recipe: Recipe, arguments: list[str], arms: tuple[str, ...] | None) -> 
         results.read_results(out / "results.json", recipe.name)
     there = next(place for place in (out, *out.parents) if place.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise UsageError(f"--out {out}: expected a folder to write in, received {there}")
+        received = "one without permission to write" if there.is_dir() else "a file"
+        raise UsageError(f"--out {out}: expected a folder to write in, received {received}")
     seeds = flags.seeds or (1 if flags.smoke else recipe.seeds)
     plan = Plan(recipe, preset, config, flags, seeds, _jobs(flags), loaded, out, arms)
     with _progress(console, plan) as on_progress:

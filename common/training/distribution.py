@@ -39,7 +39,9 @@ def check(devices: str) -> tuple[str, list[int]]:
     known = re.fullmatch(r"auto|cpu|gpu|gpu:\d+(,\d+)*|cpu:[1-9]\d*", devices)
     too_many = devices.startswith("cpu:") and numbers and numbers[0] > MAX_LOGICAL_DEVICES
     if not known or too_many or len(set(numbers)) < len(numbers):
-        raise UsageError(f"--devices: expected {DEVICES}, each once; received {devices}")
+        raise UsageError(
+            f"--devices: expected {DEVICES}, each once; received {devices or 'nothing'}"
+        )
     return devices.partition(":")[0], numbers
 
 
@@ -159,7 +161,7 @@ def check_batch(batch_size: int) -> None:
     if batch_size % (count := replicas()):
         near = sorted({max(count, batch_size // count * count), -(-batch_size // count) * count})
         expected = f"a multiple of the {count} replicas, as {' or '.join(map(str, near))}"
-        raise UsageError(f"--batch-size: expected {expected}, received {batch_size}")
+        raise UsageError(f"mini-batch: expected {expected}, received {batch_size}")
 
 
 def prepare(model: keras.Model) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated
 import keras
 import numpy as np
 from annotated_types import Ge
-from keras import layers
+from keras import layers, ops
 
 from common.experiment import Data, Examples, Outcome, Recipe, Results, figures, main
 from common.experiment.findings import Alike, Higher, Lower
@@ -73,7 +73,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     sgd = keras.optimizers.SGD(schedules.get(arm["decay"], start))
     model.compile(sgd, loss, metrics=["accuracy"])
-    callbacks = [rate := Record(lambda: float(model.optimizer.learning_rate))]
+    callbacks = [rate := Record(lambda: float(ops.convert_to_numpy(model.optimizer.learning_rate)))]
     if arm["decay"] in ("halved", "impatient"):
         wait = 1 if arm["decay"] == "impatient" else config.patience
         stalls = {"monitor": "val_accuracy", "mode": "max", "patience": wait, "min_delta": 0}

@@ -20,6 +20,8 @@ import tensorflow as tf
 from common.data import DataError, datasets, load, mnist5k, photographs, places, tfds
 from common.system import UsageError
 
+SEE = "(docs/data.md: where it may be)"
+
 # --- a tiny data set in TensorFlow Datasets' own format, standing in for MNIST
 
 
@@ -302,8 +304,8 @@ def test_highest_version_is_taken(tiny):
 def test_data_dir_without_the_data_is_refused(tiny, make, received):
     other = tiny.parent / "other"
     make(other)
-    expected = "expected mnist/VERSION, mnist.npz or IDX files"
-    said = f"MNIST not found: --data-dir {other}: {expected}, received {received}"
+    expected = "expected mnist/VERSION, mnist.npz or all four IDX files"
+    said = f"MNIST not found: --data-dir {other}: {expected}, received {received} {SEE}"
     with pytest.raises(DataError, match=f"^{re.escape(said)}$"):
         load("mnist", other, fallback="mnist5k")
 
@@ -367,7 +369,7 @@ def test_no_network_and_no_data_falls_back_loudly(tiny, no_network, capfd):
     )
     assert capfd.readouterr().err == ""
     looked = "not in ~/tensorflow_datasets or ~/.keras/datasets, and no network"
-    with pytest.raises(DataError, match=f"^MNIST not found: {looked}$"):
+    with pytest.raises(DataError, match=f"^{re.escape(f'MNIST not found: {looked} {SEE}')}$"):
         load("mnist")
 
 

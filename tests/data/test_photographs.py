@@ -180,7 +180,7 @@ def test_nothing_half_made_is_left(folder, cache, monkeypatch):
     ("change", "message"),
     [
         (lambda root: root / "absent", "expected a folder of classes, received"),
-        (lambda root: None, "expected a folder of classes, received None"),
+        (lambda root: None, "expected a folder of classes, received none"),
         (lambda root: root / "ant" / "00.jpg", "expected a folder of classes, received"),
         (
             lambda root: root / "ant",

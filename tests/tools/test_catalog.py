@@ -1,6 +1,8 @@
 """What the tables count, and what is read from a recipe's source."""
 
-import keras
+import json
+from pathlib import Path
+
 import pytest
 
 from common.experiment import command
@@ -37,15 +39,28 @@ def test_a_record_has_a_folder_of_its_own():
 @pytest.mark.parametrize(
     "flags", [["--smoke"], ["--chains", "50"], ["--precision", "mixed_bfloat16"]]
 )
-def test_what_is_not_a_presets_own_is_not_recorded(flags, tmp_path, monkeypatch, capsys):
+def test_what_is_not_a_presets_own_is_refused_before_it_trains(flags, monkeypatch):
+    monkeypatch.setattr(command, "run", lambda *_: pytest.fail("it began"))
+    expected = f"expected a preset's own hyperparameters, .* received {' '.join(flags)}"
+    with pytest.raises(UsageError, match=expected):
+        catalog.record("vanishing_chain", flags)
+
+
+def test_incomplete_runs_are_not_recorded(tmp_path, monkeypatch, capsys):
+    def lose(recipe, flags):
+        finding = {"why": "2 runs are missing", "name": "", "printed": None, "shown": None}
+        content = {"preset": "default", "dataset": {"name": "none"}, "findings": [finding]}
+        out = Path(flags[1])
+        out.mkdir(parents=True)
+        (out / "results.json").write_text(json.dumps(content))
+        (out / "vanishing_chain.png").touch()
+        return command.FAILED
+
     monkeypatch.setattr(catalog, "ROOT", tmp_path)
-    before = keras.config.dtype_policy()
+    monkeypatch.setattr(command, "run", lose)
     monkeypatch.setattr(catalog, "keep", lambda content: pytest.fail("it was recorded"))
-    try:
-        assert catalog.record("vanishing_chain", [*flags, "--jobs", "1"]) == command.FAILED
-    finally:
-        keras.config.set_dtype_policy(before)
-    assert "not recorded: expected complete runs of a preset's own" in capsys.readouterr().err
+    assert catalog.record("vanishing_chain", []) == command.FAILED
+    assert "not recorded: expected complete runs\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

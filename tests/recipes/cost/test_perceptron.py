@@ -125,7 +125,9 @@ def sixes_and_nines(images, labels):
     halves = slice(0, 14), slice(14, 28)
     quarters = [(halves[0], halves[0]), (halves[0], halves[1]), (halves[1], halves[0])]
     x = [[image[quarter].mean() / 25.5 for quarter in quarters] for image, _ in kept]
-    return np.array(x), np.array([[label == 6, label == 9] for _, label in kept], dtype=float)
+    return np.float64(np.float32(x)), np.array(
+        [[label == 6, label == 9] for _, label in kept], dtype=float
+    )
 
 
 def trained(config, arm, data):
