@@ -360,7 +360,7 @@ def main(arguments: list[str]) -> int:
             raise UsageError(f"--jobs: expected a number of at least 1, received {chosen.jobs}")
         rows = regress(chosen, console)
     except OSError as error:
-        reason = f"expected a folder to write in, received: {error.strerror}"
+        reason = f"expected a folder to write in, received: {error.strerror or error}"
         print(f"regress: --out {chosen.out}: {reason}", file=sys.stderr)
         return command.BAD_USAGE
     except UsageError as error:

@@ -1,5 +1,6 @@
 """Runs tasks on Dask's workers, processes of this machine or of many, and survives their deaths."""
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -195,10 +196,13 @@ def _on(
     def give_up(dask_scheduler):
         dask_scheduler.allowed_failures = DEATHS - 1
 
-    async def restart(address, dask_scheduler):
+    async def end(address, dask_scheduler):
         worker = dask_scheduler.workers.get(address)
         if worker and not worker.processing:  # it may have been handed the next task by now
-            await dask_scheduler.restart_workers([address], stimulus_id="renew")
+            how = {"wait_for_workers": False, "on_error": "return", "stimulus_id": "renew"}
+            await dask_scheduler.restart_workers([address], **how)
+            while dask_scheduler.workers.get(address) is worker:  # or it is handed another one
+                await asyncio.sleep(0.05)
 
     def work_at(packed):
         return pickle.loads(packed)()
@@ -241,7 +245,7 @@ def _on(
                     where = client.who_has([future])[future.key] if renew else ()
                     future.release()  # or it is computed again if the worker that has it dies
                     for address in where:
-                        client.run_on_scheduler(restart, address)
+                        client.run_on_scheduler(end, address)
                     on_result(key, result)
     except CancelledError:  # by the scheduler's death
         lost |= dict.fromkeys(running.values(), "the scheduler is gone")
