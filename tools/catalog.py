@@ -23,6 +23,11 @@ from common.system import UsageError, write_whole
 
 ROOT = Path(__file__).parents[1]
 RECIPES, DOCS = ROOT / "recipes", ROOT / "docs"
+READ = (
+    "`±` is a standard deviation over seeds. `(a .. b)` is a 95 % interval of the mean; an "
+    "equivalence is judged by its 90 % interval; a printed figure agrees within the interval of "
+    "one more run. Seconds are those of the recorded run, which may have had other work beside it."
+)
 MADE = "<!-- {}: made by `make readme` -->", "<!-- end of {} -->"  # around a table of README.md
 Content = dict[str, Any]  # a results.json
 
@@ -234,7 +239,7 @@ def results_page() -> str:
     """docs/results.md: every finding of every record, with its figure."""
     from common.experiment import record, wording
 
-    parts = ["# Results", "", "Made by `make readme` from `docs/results/`; do not edit."]
+    parts = ["# Results", "", "Made by `make readme` from `docs/results/`; do not edit.", "", READ]
     found = [(i, content) for name in recipes() for i, content in enumerate(records(name))]
     for i, content in found:
         name = content["recipe"]
@@ -245,8 +250,7 @@ def results_page() -> str:
         figure = DOCS / "figures" / f"{file.stem}.png"
         parts += [f"![{headline(name)}](figures/{figure.name})", ""] if figure.exists() else []
         parts += [
-            f"{setting(content)}, {number} seed{'s' * (number > 1)}, recorded in "
-            f"{content['seconds']:.0f} s, beside other work or not, on "
+            f"{setting(content)}, {number} seed{'s' * (number > 1)}, {content['seconds']:.0f} s on "
             f"{content['hardware']}; {versions}.",
             "",
             "| finding | measured | printed | verdict | source |",

@@ -43,6 +43,7 @@ SCHEMA = 2
 SHOWN, NOT_SHOWN, MOVED, BROKEN, NOT_JUDGED = "shown", "NOT SHOWN", "MOVED", "BROKEN", "not judged"
 COPIES = ("slowdown", "overfitting", "l1_l2", "vanishing_gradient")  # trained with stock Keras too
 COPY_SEEDS = 3  # 1 with --quick
+QUICK = " With --quick: where a row names a run, that alone was trained, and the record was judged."
 Content = Mapping[str, Any]  # results.json without curves
 Key = tuple[str, str]  # recipe and data set; a copy has "copy" in place of the data set
 
@@ -320,7 +321,7 @@ def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
     head = ("recipe", "data", "verdict", "findings shown", "as recorded", "s")
     lines = [
         "# Regression\n",
-        ", ".join(f"{status}: {n}" for status, n in count.items()) + ".",
+        ", ".join(f"{status}: {n}" for status, n in count.items()) + f".{QUICK * chosen.quick}",
         f"Compared with {against}. {seconds / 60:.0f} minutes on {system.hardware()}; {versions}; "
         f"commit {system.commit()}.\n",
         catalog.row(*head),

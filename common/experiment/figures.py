@@ -111,7 +111,7 @@ def curve(
     The band ends where the first of the runs ended.
     """
     x = np.arange(1, series.shape[1] + 1) if x is None else x
-    mean = np.nanmean(series, axis=0)
+    mean = np.ma.masked_array(series, np.isnan(series)).mean(axis=0).filled(np.nan)
     axes.plot(x, mean, "-" if len(mean) > 1 else "o", color=color, label=name)
     if len(series) > 1:
         std = np.std(series, axis=0, ddof=1)

@@ -5,10 +5,10 @@ random crops or dropout the net overfits; normalization gains 1.4 points, overla
 
 Differs from the source: half the maps of the recipe alexnet, 2,500 images of CIFAR-10 at 24 x 24,
 and a tenth of the learning rate in the last fifth. "Augmentation" is random crops, mirrors and the
-color shift; without it the net sees the center. Dropout slows memorizing, but its gain in test
-error is within the spread of five seeds; with augmentation it costs 5 points (--paper: 3). --paper
-(5,000 images) also varies the best net, "augmentation": without response normalization it errs as
-often; with pools of 2 x 2, which leave larger maps and more weights, less often on each seed.
+color shift; without it the net sees the center. Dropout slows memorizing, but gains nothing in test
+error beyond the spread of five seeds, and costs 5 points beside augmentation (--paper: 3). --paper
+(5,000 images) also varies the best net: without response normalization it errs as often; with pools
+of 2 x 2, which leave larger maps and more weights, less often on each seed.
 
     make recipe-alexnet-ablation          eight to fifteen minutes on 2 cores
 """

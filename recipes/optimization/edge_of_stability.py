@@ -88,8 +88,7 @@ FINDINGS = (
 
 def plot(results: Results):
     """Sharpness and cost by step; dashed: 2 / learning rate."""
-    title = results.titled("Gradient descent at the edge of stability")
-    figure, [[left, right]] = figures.panels(title, 1, 2)
+    figure, [[left, right]] = figures.panels(results.titled("The edge of stability"), 1, 2)
     config = results.config
     steps = config["every"] * np.arange(config["steps"] // config["every"] + 1)
     figures.curves(left, results, "sharpness", x=steps, xlabel="step")

@@ -101,8 +101,8 @@ def plot(results: Results):
         axes[letter].plot(*(path := results.picture("path", arm).T), ".-", color="white")
         axes[letter].plot(*path[:, -1:], "*", color=figures.COLORS[1], markersize=14)
         axes[letter].set_title(f"{arm}, seed 0")
-    planes, label = [axes[letter] for letter in "abcd"], "training cost; star: the end"
-    figure.colorbar(colors, ax=planes, ticks=levels[::5], label=label)
+    how = {"ticks": levels[::5], "label": "training cost; star: the end"}
+    figure.colorbar(colors, ax=[axes[one] for one in "abcd"], **how)
     return figure
 
 

@@ -26,8 +26,7 @@ from common.experiment.findings import Alike, Lower, Printed
 from common.training import fit
 
 EVALUATE_EVERY = 10  # epochs
-THINNED_NETS = 100  # whose predictions are averaged
-ASKED = 1_000  # test images that they classify
+THINNED_NETS, ASKED = 100, 1_000  # nets whose predictions are averaged, and on how many images
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,11 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     (x_train, y_train), (x_test, y_test) = data
     model = build_model(config, arm, seed)
-    sgd = keras.optimizers.SGD(config.learning_rate, momentum=0.95)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(sgd, loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.SGD(config.learning_rate, 0.95), loss, metrics=["accuracy"])
     x, y = x_train[: config.n_train], y_train[: config.n_train]
     steps = {"batch_size": config.batch_size, "epochs": config.epochs}
-    every = min(EVALUATE_EVERY, config.epochs)
+    every = int(np.gcd(EVALUATE_EVERY, config.epochs))  # so that the last epoch is tested
     test = {"validation_data": (x_test, y_test), "validation_freq": every}
     history = fit(model, x, y, **steps, **test).history
     error = 100 * (1 - np.array(history["val_accuracy"]))
@@ -112,9 +110,12 @@ FINDINGS = (
 
 def plot(results: Results):
     """Test error and test cost by epoch."""
-    figure, axes = figures.panels(results.titled("Dropout"), 1, 2)
+    title = f"Dropout on {results.config['n_train']:,} images"
+    figure, axes = figures.panels(results.titled(title), 1, 2)
     for panel, series in zip(axes[0], (ERROR, "test cost"), strict=True):
-        figures.curves(panel, results, series, every=EVALUATE_EVERY)
+        figures.curves(
+            panel, results, series, every=np.gcd(EVALUATE_EVERY, results.config["epochs"])
+        )
     figures.legend(axes[0, 0])
     return figure
 

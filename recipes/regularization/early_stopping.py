@@ -58,8 +58,7 @@ def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
     callbacks = [Evaluate("test", x_test, y_test)]
     if arm["monitor"]:
         how = {"patience": config.patience, "restore_best_weights": True}
-        stop = keras.callbacks.EarlyStopping(arm["monitor"], **how)
-        callbacks.append(stop)
+        callbacks.append(stop := keras.callbacks.EarlyStopping(arm["monitor"], **how))
     steps = {"batch_size": config.batch_size, "epochs": config.epochs}
     held = x[n:end], y[n:end]
     history = fit(model, x[:n], y[:n], **steps, validation_data=held, callbacks=callbacks).history
@@ -90,7 +89,8 @@ FINDINGS = (
 
 def plot(results: Results):
     """What is kept under each criterion, and where the training stops."""
-    figure, axes = figures.panels(results.titled("Early stopping on 1,000 images"), 1, 2)
+    title = f"Early stopping on {results.config['n_train']:,} images"
+    figure, axes = figures.panels(results.titled(title), 1, 2)
     for panel, series in zip(axes[0], ("test cost", "test accuracy (%)"), strict=True):
         figures.label(panel, "", "epoch", series)
         curve = results.curves(series, "no stop")

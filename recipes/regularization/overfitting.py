@@ -113,8 +113,8 @@ def plot(results: Results):
     cost.set_ylim(bottom=0)
     accuracy.set_ylim(bottom=results.curves("test accuracy (%)", "plain").max() - 12)
     printed = ([51, 101, 281, 400], [81.40, 81.63, 82.21, 82.23])
-    figures.points(accuracy, *printed, BOOK, joined=True)
-    figures.points(test_cost, [15, 400], [PRINTED[LOWEST], PRINTED[FINAL]], BOOK)
+    figures.points(accuracy, *printed, f"{BOOK}: 1,000", joined=True)
+    figures.points(test_cost, [15, 400], [PRINTED[LOWEST], PRINTED[FINAL]], f"{BOOK}: 1,000")
     figures.points(fitted, [68], [100], f"{BOOK}: first 100 %")
     for panel in axes.flat:
         figures.legend(panel)
