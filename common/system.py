@@ -84,7 +84,7 @@ def hardware() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this repository, None outside one; `-dirty` if its files differ.
+    """The commit of this repository, None outside one; `-dirty` if files differ or are new.
 
     Documents do not count, because a recorded run changes them.
     """
@@ -93,7 +93,7 @@ def commit() -> str | None:
     code = [":/", ":(exclude,top)docs", ":(exclude,top)README.md"]
     try:
         name = subprocess.run(head, check=True, **settings).stdout.strip()
-        differs = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], **settings)
-        return name + "-dirty" * bool(differs.returncode)
+        differs = ["git", "status", "--porcelain", "--", *code]
+        return name + "-dirty" * bool(subprocess.run(differs, check=True, **settings).stdout)
     except (OSError, subprocess.CalledProcessError):
         return None

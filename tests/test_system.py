@@ -204,6 +204,9 @@ def test_the_commit_and_whether_code_differs_from_it(tmp_path, monkeypatch):
     assert system.commit() == head
     (tmp_path / "common" / "system.py").write_text("edited")
     assert system.commit() == f"{head}-dirty"
+    (tmp_path / "common" / "system.py").write_text("as committed")
+    (tmp_path / "common" / "new.py").touch()
+    assert system.commit() == f"{head}-dirty"
 
 
 def test_without_git_there_is_no_commit(monkeypatch, tmp_path):

@@ -289,11 +289,18 @@ def write_tables() -> None:
     import recipes as _  # noqa: F401  starts TensorFlow quietly
     from common.experiment import report
 
+    anew = []
     for name in recipes():
         for content in records(name):
-            judged = report.judged(load(name), content)["findings"]
+            try:
+                judged = report.judged(load(name), content)["findings"]
+            except ValueError as error:
+                received = f"received {name} ({setting(content)}): {error}"
+                raise UsageError(f"expected records of today's metrics, {received}") from None
             if rounded(judged) != rounded(content["findings"]):
-                keep(content | {"findings": judged})
+                anew.append(content | {"findings": judged})
+    for content in anew:
+        keep(content)
     readme = ROOT / "README.md"
     write_whole(readme, with_tables(readme.read_text()).encode())
     write_whole(DOCS / "results.md", results_page().encode())

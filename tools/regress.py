@@ -317,7 +317,11 @@ def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
     statuses = [row.status for row in rows]
     count = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     versions = ", ".join(f"{name} {version}" for name, version in system.versions().items())
-    against = chosen.against.name if chosen.against else "docs/results"
+    against = "docs/results"
+    if chosen.against:
+        other = json.loads(chosen.against.read_bytes())
+        named = ", ".join(f"{name} {version}" for name, version in other["versions"].items())
+        against = f"{chosen.against.name} ({named}; commit {other['commit']})"
     head = ("recipe", "data", "verdict", "findings shown", "as recorded", "s")
     lines = [
         "# Regression\n",
@@ -330,8 +334,9 @@ def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
     for row in rows:
         shown = catalog.counted([entry["shown"] for entry in row.entries])
         status = f"**{row.status}**" if row.failed else row.status
-        about = row.sample or (record.describe(row.record) if row.record else row.why)
-        about = "" if row.status == BROKEN else about
+        about = row.sample or record.describe(row.record)
+        about = {BROKEN: "", NOT_JUDGED: row.why}.get(row.status, about)
+        shown += " (of the record)" * bool(row.sample)
         cells = catalog.target(row.recipe), row.dataset, status, shown, about, f"{row.seconds:.0f}"
         lines.append(catalog.row(*cells))
     for row in rows:
@@ -345,11 +350,18 @@ def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
                 for e in row.entries
                 if not e["shown"]
             ]
-        elif row.status == MOVED:
-            lines += [f"\n## {row.name}\n", catalog.row("metric", "standard deviations")]
-            lines += ["|---|---|"]
-            lines += [catalog.row(m["metric"], f"{m['by']:+.1f}") for m in row.record["moved"]]
+        if row.failed and row.record and row.record["moved"]:
+            heading = catalog.row("moved", "recorded", "now", "by standard deviations")
+            lines += [f"\n## {row.name}: what moved\n", heading, "|---|---|---|---|"]
+            lines += [
+                catalog.row(m["metric"], _text(m["then"]), _text(m["now"]), f"{m['by']:+.1f}")
+                for m in row.record["moved"]
+            ]
     return "\n".join(lines) + "\n"
+
+
+def _text(mean: float | None) -> str:
+    return "none" if mean is None else f"{mean:.6g}"
 
 
 def main(arguments: list[str]) -> int:

@@ -38,9 +38,9 @@ def compare(now: Content, then: Content, whole: bool = True) -> dict[str, Any]:
     """What differs between two contents of results.json.
 
     `metrics`: how many both have, over all arms; `identical`: whether all are equal to the last bit
-    on the seeds that both have; `moved`: [{`metric`: "metric: arm", `by`: difference of the means
-    in standard deviations}], by infinity if one of them lacks it, largest first. Unless the `whole`
-    was to be trained, arms that only `then` has are left out.
+    on the seeds that both have; `moved`: [{`metric`: "metric: arm", `then` and `now`: means, `by`:
+    difference of the means in standard deviations}], by infinity if one of them lacks it, largest
+    first. Unless the `whole` was to be trained, arms that only `then` has are left out.
     """
     found, before = _metrics(now), _metrics(then)
     if not whole:
@@ -52,8 +52,20 @@ def compare(now: Content, then: Content, whole: bool = True) -> dict[str, Any]:
     return {
         "metrics": len(both),
         "identical": all(key in both and _same(found[key], before[key]) for key in by),
-        "moved": [{"metric": f"{metric}: {arm}", "by": by[metric, arm]} for metric, arm in order],
+        "moved": [
+            {
+                "metric": ": ".join(key),
+                "then": _mean(before.get(key)),
+                "now": _mean(found.get(key)),
+                "by": by[key],
+            }
+            for key in order
+        ],
     }
+
+
+def _mean(values: dict[int, float] | None) -> float | None:
+    return float(np.mean(list(values.values()))) if values else None
 
 
 def _metrics(content: Content) -> dict[tuple[str, str], dict[int, float]]:

@@ -107,7 +107,8 @@ def test_a_metric_moved_if_a_two_sample_t_test_at_99_9_percent_finds_it(now, the
         n, m = len(now), len(then)
         variance = ((n - 1) * np.var(now, ddof=1) + (m - 1) * np.var(then, ddof=1)) / (n + m - 2)
         by = (np.mean(now) - np.mean(then)) / math.sqrt(variance)
-        assert found["moved"] == [{"metric": "error: plain", "by": pytest.approx(by)}]
+        means = {"then": pytest.approx(np.mean(then)), "now": pytest.approx(np.mean(now))}
+        assert found["moved"] == [{"metric": "error: plain", **means, "by": pytest.approx(by)}]
 
 
 @given(st.lists(numbers, min_size=2, max_size=8), st.floats(-300, 300))
@@ -185,8 +186,11 @@ def two_arms() -> dict:
 def test_a_metric_that_one_of_them_lacks_moved_by_infinity():
     full, lacking = two_arms(), two_arms()
     del lacking["arms"]["dropout"]["metrics"]["cost"]
-    for now, then in ((full, lacking), (lacking, full)):
-        expected = [{"metric": "cost: dropout", "by": math.inf}]
+    for now, then, means in (
+        (full, lacking, {"then": None, "now": 2.0}),
+        (lacking, full, {"then": 2.0, "now": None}),
+    ):
+        expected = [{"metric": "cost: dropout", **means, "by": math.inf}]
         assert compare(now, then) == {"metrics": 3, "identical": False, "moved": expected}
     # a recorded metric of an arm that was trained is missed, even if other arms were left out
     assert moved(lacking, full, whole=False) == {"cost: dropout": math.inf}
