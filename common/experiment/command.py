@@ -29,6 +29,7 @@ from common.system import UsageError, cores, message
 from common.training import distribution
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+SIGNS = "± standard deviation over seeds; (a .. b) 95 % interval of the mean"
 COLORS = {"NOT SHOWN": "bold red", "differs": "yellow", "not judged": "dim"}
 
 
@@ -241,7 +242,8 @@ def _say(console: Console, text: str) -> None:
 
 def _table(title: str, entries: list[wording.Entry]) -> Table:
     """The findings with what was measured, what was printed, and the verdict."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    how = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD}
+    table = Table(title=title, caption=SIGNS, **how)
     table.add_column("finding", ratio=1)
     for column in ("measured", "printed"):
         table.add_column(column, justify="right", no_wrap=True)
