@@ -19,8 +19,8 @@ def process(name: str, *arguments: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def interrupts():
-    """What Ctrl-C does is as before once a test has ended."""
-    before = signal.getsignal(signal.SIGINT)
+    """What Ctrl-C does is as before once a test has ended. Shells let their `&` jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 

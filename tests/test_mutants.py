@@ -27,8 +27,8 @@ MUTANTS = {
     ),
     "momentum off": (
         "recipes/regularization/dropout.py",
-        "momentum=0.95",
-        "momentum=0.0",
+        "SGD(config.learning_rate, 0.95)",
+        "SGD(config.learning_rate, 0.0)",
         "tests/recipes/regularization/test_dropout.py::test_the_optimizer_is_the_papers",
     ),
     "L2 penalty twice as large": (
