@@ -17,11 +17,15 @@ ALLOWED = {
     "source": set(),
     "hyperparameters": {"system"},
     "flags": {"system"},
+    "dispatch": {"system"},  # without TensorFlow, which a process loads with its first run
     "early": {"flags", "hyperparameters", "system"},  # before TensorFlow starts
     "ingredients": set(),
     "data": {"system"},
     "training": {"startup", "system", "ingredients"},
-    "experiment": {"startup", "system", "source", "hyperparameters", "flags", "data", "training"},
+    "experiment": {
+        *("startup", "system", "source", "hyperparameters", "flags", "dispatch", "data"),
+        "training",
+    },
 }
 FILES = sorted(COMMON.rglob("*.py"))
 

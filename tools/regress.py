@@ -34,8 +34,8 @@ import tensorflow as tf
 import tyro
 from rich.console import Console
 
-from common import data, flags, system
-from common.experiment import command, dispatch, grid, record, report, results, wording
+from common import data, dispatch, flags, system
+from common.experiment import command, grid, record, report, results, wording
 from common.system import UsageError
 from tools import catalog, copying
 

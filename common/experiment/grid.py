@@ -26,8 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import data, source, system
-from common.experiment import dispatch, report, results
+from common import data, dispatch, source, system
+from common.experiment import report, results
 from common.experiment.recipe import Recipe, examples_used
 from common.experiment.results import Results
 from common.flags import Flags

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import pytest
 
-from common import data, source, system
-from common.experiment import command, dispatch, grid, record, report
+from common import data, dispatch, source, system
+from common.experiment import command, grid, record, report
 from common.flags import Flags
 from common.training import context, distribution, once
 from tools import catalog

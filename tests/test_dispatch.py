@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from common.experiment import dispatch
+from common import dispatch
 from common.system import UsageError, cores
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NOTHING = {"on_progress": lambda *_: None}
 
 
