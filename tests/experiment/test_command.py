@@ -17,13 +17,12 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Lt
 
-from common import data
+from common import data, dispatch
 from common.experiment import (
     Examples,
     Outcome,
     Recipe,
     command,
-    dispatch,
     figures,
     record,
     report,
