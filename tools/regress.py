@@ -253,26 +253,30 @@ def recorded() -> dict[Key, Content]:
     }
 
 
-def read(file: Path) -> dict[Key, Content]:
-    """What another run's regress.json holds. Raises UsageError for a file that is none."""
+def read(file: Path) -> tuple[str, dict[Key, Content]]:
+    """Another run's regress.json: its name with versions and commit, and what it holds.
+
+    Raises UsageError for a file that is none.
+    """
     try:
         found = json.loads(file.read_bytes())
         if found["schema"] != SCHEMA:
             raise ValueError(f"schema {found['schema']}")
         rows = [row for row in found["rows"] if row["content"]]
-        return {(row["recipe"], row["dataset"]): row["content"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+        name = f"{file.name} ({versions}; commit {found['commit']})"
+        return name, {(row["recipe"], row["dataset"]): row["content"] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a damaged or another file"
         raise UsageError(f"--against: expected regress.json, received {file}: {reason}") from None
 
 
-def regress(chosen: Flags, console: Console) -> list[Row]:
+def regress(chosen: Flags, reference: Mapping[Key, Content], console: Console) -> list[Row]:
     """Measures everything and tells as it goes; rows in the order of recipes.
 
     Raises UsageError for a recipe or a file that is not there, OSError where nothing can be
     written.
     """
-    reference = read(chosen.against) if chosen.against else recorded()
     waiting = tasks(chosen, reference)
     chosen.out.mkdir(parents=True, exist_ok=True)
     rows: dict[Key, Row] = {}
@@ -312,16 +316,11 @@ def _start(threads: int, number: int | None) -> None:
     tf.config.list_logical_devices()  # starts TensorFlow, whose number of threads is settled then
 
 
-def page(rows: Sequence[Row], chosen: Flags, seconds: float) -> str:
-    """regress.md."""
+def page(rows: Sequence[Row], chosen: Flags, against: str, seconds: float) -> str:
+    """regress.md; `against` names what is compared with."""
     statuses = [row.status for row in rows]
     count = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     versions = ", ".join(f"{name} {version}" for name, version in system.versions().items())
-    against = "docs/results"
-    if chosen.against:
-        other = json.loads(chosen.against.read_bytes())
-        named = ", ".join(f"{name} {version}" for name, version in other["versions"].items())
-        against = f"{chosen.against.name} ({named}; commit {other['commit']})"
     head = ("recipe", "data", "verdict", "findings shown", "as recorded", "s")
     lines = [
         "# Regression\n",
@@ -371,7 +370,11 @@ def main(arguments: list[str]) -> int:
         chosen = flags.parse(Flags, arguments, __doc__, prog="make regress")
         if chosen.jobs is not None and chosen.jobs < 1:
             raise UsageError(f"--jobs: expected a number of at least 1, received {chosen.jobs}")
-        rows = regress(chosen, console)
+        # Read before hours go by, and before the file is overwritten, if it is this run's own.
+        against, reference = (
+            read(chosen.against) if chosen.against else ("docs/results", recorded())
+        )
+        rows = regress(chosen, reference, console)
     except OSError as error:
         reason = f"expected a folder to write in, received: {error.strerror or error}"
         print(f"regress: --out {chosen.out}: {reason}", file=sys.stderr)
@@ -392,7 +395,7 @@ def main(arguments: list[str]) -> int:
     }
     reports = {end: chosen.out.parent / f"{chosen.out.name}.{end}" for end in ("json", "md")}
     system.write_whole(reports["json"], results.encode(content))
-    text = page(rows, chosen, time.perf_counter() - began)
+    text = page(rows, chosen, against, time.perf_counter() - began)
     system.write_whole(reports["md"], text.encode())
     console.print(f"report   {reports['md']}", highlight=False, markup=False, soft_wrap=True)
     return command.FAILED if any(row.failed for row in rows) else command.DONE
