@@ -117,37 +117,30 @@ print(np.mean((one > 0) == (two > 0)))
     assert abs(float(done.stdout) - 0.5) < 0.1
 
 
-def test_predictions_under_replicas_are_those_of_one_device(forks, tmp_path):
-    """Each replica answers for the whole batch; what asks for predictions counts one answer."""
-    code = """
-import recipes, keras, numpy as np
-from common.training import distribution
-distribution.start("cpu:2")
+MEASURES = {
+    # Each replica answers for the whole batch; what asks for predictions counts one answer.
+    "predictions": """
 from common.ingredients.learning_rates import evaluate_each, nets_alike
 x, y = np.arange(9 * 784).reshape(9, 28, 28) % 255, np.arange(9)
-def costs():
+def measure():
     return evaluate_each(nets_alike(3, [4], "relu", keras.initializers.GlorotUniform(1)), x, y)
-alone = costs()
-with distribution.scope():
-    shared = costs()
-np.testing.assert_allclose(shared, alone, rtol=1e-5)
-"""
-    (tmp_path / "predictions.py").write_text(code)
-    done = forks.run(str(tmp_path / "predictions.py"))
-    assert done.returncode == 0, done.stderr
-
-
-def test_derivatives_under_replicas_are_those_of_one_device(forks, tmp_path):
-    """Of a tape by the weights themselves, of the Hessian by copies of them."""
-    code = """
-import recipes, keras, numpy as np, tensorflow as tf
-from common.training import distribution
-distribution.start("cpu:2")
+""",
+    # Keras's `predict` fails where a replica is left without an image.
+    "probabilities of one image": """
+from common.ingredients.attacks import probabilities
+def measure():
+    conv = keras.layers.Conv2D(4, 3, kernel_initializer=keras.initializers.GlorotUniform(1))
+    pool = keras.layers.GlobalAveragePooling2D()
+    net = keras.Sequential([keras.Input((8, 8, 1)), conv, pool])
+    return probabilities(net, np.ones((1, 8, 8, 1)))
+""",
+    # Of a tape by the weights themselves, of the Hessian by copies of them.
+    "derivatives": """
 from common.ingredients.curvature import extreme_eigenvalues, sharpness
 x, y = np.arange(15, dtype="float32").reshape(5, 3) % 4, np.eye(5, dtype="float32")[:, :2]
 def squared(targets, outputs):
     return keras.ops.sum(keras.ops.square(targets - outputs), axis=-1)
-def derivatives():
+def measure():
     glorot = keras.initializers.GlorotUniform(1)
     dense = keras.layers.Dense(2, "tanh", kernel_initializer=glorot)
     model = keras.Sequential([keras.Input((3,)), dense])
@@ -156,13 +149,24 @@ def derivatives():
     slopes = np.ravel(tape.gradient(cost, model.layers[0].kernel))
     ends = extreme_eigenvalues(model, squared, x, y, 1e-6, seed=0)
     return [*slopes, *ends, sharpness(model, squared, x, y, 100, seed=0)()[0]]
-alone = derivatives()
+""",
+}
+
+
+@pytest.mark.parametrize("what", MEASURES)
+def test_what_is_measured_under_replicas_is_that_of_one_device(what, forks, tmp_path):
+    code = f"""
+import recipes, keras, numpy as np, tensorflow as tf
+from common.training import distribution
+distribution.start("cpu:2")
+{MEASURES[what]}
+alone = measure()
 with distribution.scope():
-    shared = derivatives()
+    shared = measure()
 np.testing.assert_allclose(shared, alone, rtol=1e-4)
 """
-    (tmp_path / "curvature.py").write_text(code)
-    done = forks.run(str(tmp_path / "curvature.py"))
+    (tmp_path / "measure.py").write_text(code)
+    done = forks.run(str(tmp_path / "measure.py"))
     assert done.returncode == 0, done.stderr
 
 
