@@ -9,8 +9,8 @@ NAMES := $(subst _,-,$(basename $(notdir $(FILES))))
 
 .DEFAULT_GOAL := help
 # There are folders called site and notebooks.
-.PHONY: help list record-all regress test test-backends test-site lint bench readme site notebooks \
-  install-gpu clean
+.PHONY: help list record-all regress test test-backends test-notebooks test-site lint bench readme \
+  site notebooks install-gpu clean
 .SUFFIXES:
 
 help:
@@ -21,8 +21,9 @@ help:
 	@echo 'make notebook-NAME DEST=DIR       the same as a Jupyter notebook (FORCE=1)'
 	@echo 'make notebooks [DEST=DIR]         one for each recipe, in notebooks/ (FORCE=1)'
 	@echo 'make regress [RECIPES="..."]      all findings, and what moved since they were recorded'
-	@echo 'make test                         all tests but the two below, on real data where it is found'
+	@echo 'make test                         all tests but the three below, on real data where it is found'
 	@echo 'make test-backends                recipes on JAX, copies on JAX and PyTorch'
+	@echo 'make test-notebooks               all notebooks, each run'
 	@echo 'make site                         the gallery, in site/index.html'
 	@echo 'make test-site                    the gallery in Chromium'
 	@echo 'make lint                         ruff: format and rules'
@@ -85,6 +86,9 @@ test: $(INSTALLED)
 
 test-backends: $(INSTALLED) $(VENV)/.installed-bench
 	@$(PYTHON) -m pytest tests/backends $(ARGS)
+
+test-notebooks: $(INSTALLED)
+	@$(PYTHON) -m pytest -n 2 --dist worksteal tests/notebooks $(ARGS)
 
 test-site: $(INSTALLED) $(VENV)/.installed-site
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

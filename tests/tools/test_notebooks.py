@@ -1,30 +1,15 @@
-"""Notebooks: their cells, that each one runs with nothing of this repository, and those kept."""
+"""Notebooks: their cells, and those kept. That each one runs: tests/notebooks."""
 
 import ast
 import functools
-import re
 
 import nbformat
-import numpy as np
 import pytest
 
-from common.data import Data
 from tests.tools.test_copying import ALLOWED, check_kept, copied, imported
 from tools import catalog, copying, notebooks, standalone
 
 NAMES = catalog.recipes()
-
-
-def made(*shape: int) -> Data:
-    """Images of ten classes that are easily told apart."""
-    rng = np.random.default_rng(0)
-    labels = np.resize(np.arange(10, dtype="int32"), 3_000)
-    images = 20 * labels.reshape(-1, *[1] * len(shape)) + rng.integers(0, 50, (3_000, *shape))
-    images = images.astype("uint8")
-    return (images[:2_000], labels[:2_000]), (images[2_000:], labels[2_000:])
-
-
-DATASETS = {"mnist": made(28, 28), "cifar10": made(32, 32, 3)}
 
 
 @functools.cache
@@ -80,23 +65,6 @@ def test_a_copy_trains_what_the_notebook_does(name):
 )
 def test_a_recipe_with_curves_is_told_by_its_outcome(call, has):
     assert standalone.has_curves(f"def train():\n    return {call}\n") is has
-
-
-@pytest.mark.parametrize("chapter", catalog.chapters())
-def test_the_notebooks_of_a_chapter_run_alone(chapter):
-    names = catalog.chapters()[chapter]
-    run = [notebooks.read(name) for name in names]
-    notebooks.run(run, DATASETS)
-    for name, notebook in zip(names, run, strict=True):
-        recipe, cells = catalog.load(name), code_cells(notebook)
-        assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-        assert not any(cell.outputs for cell in cells[:5])
-        printed = "".join(one.text for one in cells[5].outputs if one.name == "stdout")
-        for arm in recipe.arms_for("default", recipe.default_dataset):
-            assert re.search(rf"^{re.escape(arm)} ", printed, re.M), f"{name}: {arm}"
-        drawn = [output for cell in cells[6:] for output in cell.outputs]
-        curves = standalone.has_curves(catalog.path(name).read_text())
-        assert ["image/png" in output.data for output in drawn] == [True] * curves, name
 
 
 @pytest.mark.parametrize("file", sorted(notebooks.KEPT.glob("*.ipynb")), ids=lambda file: file.stem)
