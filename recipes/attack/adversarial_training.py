@@ -6,9 +6,9 @@ section 6: alpha J(x) + (1 - alpha) J(x') with x' = x + epsilon * sign(dJ/dx), a
 Many steps: Madry et al. 2018. "random start": Wong, Rice & Kolter, Fast is better than free (ICLR
 2020), on x' alone, a step of 1.25 epsilon from a random place within epsilon of x.
 
-Differs from the source: a small conv net, two epochs. Without attack no gain shows on three seeds.
---paper trains for 30: the net then errs on 2 % after one step and on all after twenty, for it has
-learned to hide its gradient; with the random start it has not (14 % after twenty).
+Differs from the source: a small conv net, two epochs. Without attack it errs more on all three
+seeds. --paper trains for 30: the net then errs on 2 % after one step and on all after twenty, for
+it has learned to hide its gradient; with the random start it has not (14 % after twenty).
 
     make recipe-adversarial-training          two to five minutes on 2 cores
 """
@@ -69,7 +69,7 @@ class Adversarial(keras.Model):
         return loss, logits, weights, pixels
 
     def train_step(self, batch):
-        """Keras's hook: one mini-batch (x, y) -> metrics. It costs twice as much as a plain one."""
+        """Keras's hook: one mini-batch (x, y) -> metrics. It costs 2.5 times a plain one."""
         x, y = tf.cast(batch[0], tf.float32), batch[1]
         start, step, reach = x, self.epsilon, self.epsilon
         if self.generator:

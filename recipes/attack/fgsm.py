@@ -8,7 +8,7 @@ Differs from the source: five epochs on 20,000 images, 2,000 test images; a ReLU
 Pixels stay in [0, 1]. Confidence is the mean probability of the predicted class where a net errs.
 Softmax regression errs on all images. It and the maxout net are surer the longer they train. The
 maxout net errs more often than printed: `fgsm` takes the gradient in a form that does not round to
-0 where a net is sure. That of the cross-entropy itself does; by it the error falls with training,
+0 where a net is sure. The cross-entropy's own gradient does; with it the error falls in training,
 from 99 to 75 % (--paper), and the printed 89.4 lies between.
 
     make recipe-fgsm          about two minutes on 2 cores

@@ -1,14 +1,14 @@
-"""On photographs a small change makes a net err on nearly all, and on average be surer than before.
+"""A small change makes a net err on nearly all photographs, on average more surely than before.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
 section 4: a convolutional maxout net on preprocessed CIFAR-10 errs on 87.15 % of the test images at
 epsilon .1, with a mean probability of 96.6 % for its wrong predictions.
 
-Differs from the source: a ReLU net with batch normalization after five epochs on 20,000 images, and
-2,000 test images (--paper: 60, all and all; not run). Preprocessed means minus the mean, over each
-color's standard deviation, so that epsilon .1 is about 6 of 255 steps of brightness. Pixels stay
-within what a photograph can show. Confidence is that in wrong predictions. The net errs more often
-than theirs, and is less sure.
+Differs from the source: a ReLU net with batch normalization, five epochs on 20,000 images, 2,000
+test images (--paper: 60 epochs, all images; not run). Each color has its mean subtracted and is
+divided by its standard deviation; epsilon .1 is then about 6 of 255 levels. Pixels stay within what
+a photograph can show. Confidence is that in wrong predictions. The net errs more often than theirs,
+and is less sure.
 
     make recipe-fgsm-cifar10          three to ten minutes on 2 cores
 """

@@ -1,12 +1,12 @@
 """Images made to fool one net fool other nets too, often into the same wrong class.
 
 Source: Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (ICLR 2015),
-section 8: softmax regression, on images against a maxout net on which both err, predicts the maxout
-net's class for 84.6 %. The authors explain both facts by nets being nearly linear.
+section 8: of the images made against a maxout net on which both nets err, softmax regression picks
+its class for 84.6 %. The authors explain both facts by nets being nearly linear.
 
 Differs from the source: four nets, trained for two epochs on 20,000 images; the first 5,000 test
-images are attacked. Softmax regression agrees with our maxout net less often, and less so the
-longer both are trained (--paper). Random noise of that size, shown to the nets, is the baseline.
+images are attacked. Softmax regression agrees with our maxout net less often, still less after
+longer training (--paper). The baseline is random noise of size epsilon, .25.
 
     make recipe-fgsm-transfer          one to two minutes on 2 cores
 """

@@ -5,11 +5,11 @@ networks (NIPS 2012): two groups of maps ("grouped", 60,965,224 parameters) as o
 one ("single", 62,378,344). Top-1 and top-5 error: 37.5 and 17.0 % on ILSVRC-2010, 40.7 and 18.2 %
 on the validation images of ILSVRC-2012. `--schedule halve` is the lecture's (TU Darmstadt).
 
-Differs from the source: by default the stack is scaled down to CIFAR-10 ("cifar"), with crops of
-32 x 32 from a margin of 4, and validated on the last tenth of the training images. After four
-epochs, not ninety, ten crops do no better than one. At full size 227 replaces the paper's 224.
---paper trains "grouped" on photographs and has not been run: `--dataset imagenet2012` or another
-one of TensorFlow Datasets, or `--dataset folder --data-dir DIR` with a folder of them per class.
+Differs from the source: by default the stack is scaled down to CIFAR-10 ("cifar"), with crops of 32
+x 32 from a margin of 4, and validated on the last tenth of the training images. After four epochs,
+not ninety, ten crops lower the top-5 error alone. Full-size crops are 227 wide, not 224. --paper,
+never run, trains "grouped" on `--dataset imagenet2012`, on other photographs of TensorFlow
+Datasets, or on your own, one folder a class: `--dataset folder --data-dir DIR`.
 
     make recipe-alexnet          eight to twenty minutes on 2 cores
 """

@@ -1,4 +1,4 @@
-"""Augmentation keeps a net from learning its images by heart, and it errs on far fewer new ones.
+"""Augmentation keeps a net from learning its images by heart; the net errs on fewer new ones.
 
 Source: Krizhevsky, Sutskever & Hinton (NIPS 2012), sections 3.3, 3.4 and 4, on ImageNet: without
 random crops or dropout the net overfits; normalization gains 1.4 points, overlapping pools .4.
@@ -6,9 +6,9 @@ random crops or dropout the net overfits; normalization gains 1.4 points, overla
 Differs from the source: half the maps of the recipe alexnet, 2,500 images of CIFAR-10 at 24 x 24,
 and a tenth of the learning rate in the last fifth. "Augmentation" is random crops, mirrors and the
 color shift; without it the net sees the center. Dropout slows memorizing, but gains nothing in test
-error beyond the spread of five seeds, and costs 5 points beside augmentation (--paper: 3). --paper
-(5,000 images) also varies the best net: without response normalization it errs as often; with pools
-of 2 x 2, which leave larger maps and more weights, less often on each seed.
+error beyond the seeds' spread (--paper: 2 points), and costs 5 points beside augmentation (--paper:
+3). --paper (5,000 images) also varies the best net: without response normalization it errs as
+often; with pools of 2 x 2, which leave larger maps and more weights, less often on each seed.
 
     make recipe-alexnet-ablation          eight to fifteen minutes on 2 cores
 """
@@ -114,7 +114,7 @@ def plot(results: Results):
 
 
 def applies(arm: dict, preset: str, dataset: str) -> bool:
-    """The best net without one of its parts is left to --paper, which takes 20 minutes."""
+    """The best net without one of its parts is left to --paper, which takes 45 minutes."""
     return preset == "paper" or (arm["normalize"] and arm["pool"] == 3)
 
 

@@ -7,8 +7,8 @@ six training images whose last hidden layer is nearest to a test image's by Eucl
 
 Differs from the source: CIFAR-10; kernels of 9 x 9 at stride 2, where the paper has 11 x 11 at
 stride 4. Roughness, our own number, is the mean squared difference of neighboring weights over
-twice their variance: 1 for noise. At .08 all units of the last hidden layer die for good. At .01
-90 to 99 % die in the first epoch and most return; uncentered, they return on one seed of three.
+twice their variance: 1 for noise. At rate .08 all units of the last hidden layer die for good; at
+.01, 90 to 99 % die in epoch 1 and most return; uncentered, they return on one seed of three.
 
     make recipe-alexnet-features          eight to ten minutes on 2 cores
 """

@@ -6,7 +6,7 @@ all of them, 10 each at a tenth and a hundredth of the rate. Response normalizat
 
 Differs from the source: by default the stages have 400, 200, 50 and 50 mini-batches, and the error
 is far higher. --paper has the published length and takes two hours or more a seed; seed 0 ended at
-18.7 %. Biases learn at the weights' learning rate, there at twice it.
+18.7 %. Biases learn at the weights' learning rate, the source's at twice that.
 
     make recipe-cuda-convnet          three to six minutes on 2 cores
 """

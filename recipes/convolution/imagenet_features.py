@@ -7,7 +7,7 @@ Sutskever & Hinton (NIPS 2012), section 6.1: images near in a late layer. Neithe
 Differs from the source: SqueezeNet v1.1 with ImageNet's weights looks at CIFAR-10, and numbers are
 added. The untrained net has He's weights; chance is for images drawn at random. Each layer shows
 the unit with the largest share of one class, by guided backpropagation (Springenberg et al. 2015),
-which is the paper's projection without what comes through units that do not respond.
+which is the paper's projection, blocked at units that did not respond.
 
     make recipe-imagenet-features          one to two minutes on 2 cores
 """

@@ -5,7 +5,7 @@ forward and BM .. B1 backward; no numbers. Its ramp, min(-1, max(1, x)), is -1 f
 min(1, max(-1, x)) is meant, whose derivative it prints. Its "LogSoftMax" is minus log softmax.
 
 Differs from the source: margins, left open there, are 1; linear bricks have biases. Square, log and
-hinge loss of ten classes are one against all, d = 1 or -1. Both nets calculate in double precision.
+hinge loss set each class, as 1 or -1, against all others. Both nets calculate in double precision.
 
     make recipe-bricks          a minute on 2 cores
 """

@@ -6,8 +6,8 @@ distance of confidence from accuracy in 15 bins of confidence; a net that overfi
 
 Differs from the source: the squared error of softmax outputs is added. Each loss has the best of
 nine learning rates, by the error on validation images. The outputs of each are read as logits of a
-softmax: with hinge its confidence fits by chance on MNIST, with square it is never high. With the
-1,000 validation images of mnist5k the learning rate, and with it the margin, varies by seed.
+softmax: with hinge the confidence happens to fit on MNIST, with square it is too low. With the
+1,000 validation images of mnist5k three losses' learning rates and margins vary by seed.
 
     make recipe-losses          two to three minutes on 2 cores
 """

@@ -3,8 +3,8 @@
 Source: lecture of Duisburg-Essen: J(theta) is the mean of a loss L; theta, which is W and B, starts
 at N(0, sigma^2) and moves by theta <- theta - eta dJ/dtheta, where the chain rule gives dJ/dtheta.
 Differs from the source: it has no data. Here the inputs are the ink in three of a digit's four
-quadrants, the outputs stand for "six" and "nine", f is the sigmoid, and J averages them too. On
-one seed of six the squared error stays .3: a unit that is wrong and saturated barely learns.
+quadrants, the outputs stand for "six" and "nine", f is the sigmoid, and J averages both. On one
+seed of six the squared error ends at .3: a unit that is wrong and saturated barely learns.
 
     make recipe-perceptron          half a minute on 2 cores
 """

@@ -7,7 +7,7 @@ percentiles of the input to a typical sigmoid of its last hidden layer stay wher
 Differs from the source: 10,000 steps by default. The paper names neither the learning rate nor the
 size of the weights, so learning rates from .1 to 30 stand side by side. At 1, where the plain net
 does best, BN is ahead only in the first tenth of 10,000 steps; after 50,000 (--paper, three seeds)
-it ends .4 higher, but four findings miss their margins; at 10 two plain nets of three fail there.
+it ends .4 higher, but four other findings fall short; at 10 two plain nets of three fail there.
 
     make recipe-batch-norm          five to ten minutes on 2 cores
 """

@@ -7,9 +7,9 @@ What not to do, from the lectures: constant weights, which keep units alike, and
 
 Differs from the source: dense layers of 96 on MNIST, not convolutions on ImageNet. Under Xavier 30
 layers stall on some seeds throughout and on others for hundreds of steps; 40 layers stall on every
-seed. Under He 40 layers learn, but three seeds of six overflow later. On CIFAR-10 nets of
-21 convolutions (with --paper also 29), maps mirrored at the border, stall under Xavier; under He
-three seeds of six end above chance, at about 20 %, within the 414 steps.
+seed. Under He 40 layers learn, but three seeds of six overflow later. Nets of 21 convolutions
+(--paper: also 29) on CIFAR-10, maps mirrored at the border, stall under Xavier; under He three
+seeds of six end above chance, at about 20 %, within the 414 steps.
 
     make recipe-glorot-vs-he          four to six minutes on 2 cores
 """

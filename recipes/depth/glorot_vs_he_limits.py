@@ -6,8 +6,8 @@ size of a gradient; batch normalization (Ioffe & Szegedy 2015) restores that of 
 
 Differs from the source: it tries one solver; this is a sweep around it, with the dense nets of
 `glorot_vs_he` on MNIST. Before training the mean |gradient| of a weight in Xavier's net is 4e-8
-from the data and 4e-5 from the penalty, so what Adam divides out is the size of the penalty's.
-He's lead shrinks at a learning rate of .03: his nets learn, then fall back. --paper was not run.
+from the data and 4e-5 from the penalty, so Adam divides by the size of the penalty's. He's lead
+shrinks at a learning rate of .03: his nets learn, then fall back. --paper was not run.
 
     make recipe-glorot-vs-he-limits          seven minutes on 2 cores
 """

@@ -1,16 +1,16 @@
-"""With batch normalization Inception learns sooner, and at learning rates that fail without it.
+"""With batch normalization Inception learns sooner, and at a learning rate that fails without it.
 
 Source: Ioffe & Szegedy (ICML 2015), 4.2 and figure 3, on ImageNet: Inception needs 31.0 million
 steps to 72.2 %, with batch normalization (BN) 13.3, and at 5 and 30 times the learning rate 2.1 and
-2.7; without it 5 times are too many, and sigmoids stay at chance. Zhang et al. (ICLR 2017), table
-1: a small Inception of 1,649,402 parameters reaches 86.03 % on CIFAR-10 with BN and 83.00 without.
-The lecture of Technosphere Moscow adds tips for BN: no biases, larger learning rates, less L2.
+2.7; without it 5 times is too much, and sigmoids stay at chance. Zhang et al. (ICLR 2017), table 1:
+a small Inception of 1,649,402 parameters reaches 86.03 % on CIFAR-10 with BN and 83.00 without. The
+lecture of Technosphere Moscow adds tips for BN: no biases, larger learning rates, less L2.
 
 Differs from the source: the small one with a quarter of its maps, on 19,200 images, for 600 steps,
 so BN's moving averages forget sooner (momentum .9). All nets that have BN leave out biases; where
-the learning rate is raised, L2 is a fifth, as there. Not among the arms: without BN, five times the
-learning rate did not overflow; two nets of three learned. --paper has the whole net and 100
-passes; it has not been run, for two cores would need days.
+the learning rate is raised, L2 is a fifth, as there. Without BN, at five times the learning rate
+(not an arm), two nets of three learned, none overflowed. --paper has the whole net and 100 passes;
+it has not been run, for two cores would need days.
 
     make recipe-inception-batch-norm          about ten minutes on 2 cores
 """

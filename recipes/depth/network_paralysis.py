@@ -3,7 +3,7 @@
 Source: lecture of Technosphere Moscow, "the problem of a net's paralysis, visualized": an image and
 what the first hidden layer makes of it under weights from N(0, .01), which is noise. Let a be a
 layer's inputs and z = a W. A unit's z varies between images; the mean of z over the images varies
-between units. The expected variances are as tr Cov(a) to |mean of a|^2. No numbers are printed.
+between units. Their expectations are as tr Cov(a) to |mean of a|^2. No numbers are printed.
 
 Differs from the source: MNIST, and all four layers, of 196 units; .01 is taken as the variance. No
 net is trained. A sigmoid has a mean near .5 and a slope of at most 1/4: from layer 2 on the ratio

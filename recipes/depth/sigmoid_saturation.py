@@ -1,13 +1,13 @@
-"""A deep sigmoid net's last hidden layer falls to 0: with four it returns late, with five never.
+"""The last of four hidden sigmoid layers falls to 0 and returns late; the last of five stays there.
 
 Source: Glorot & Bengio (AISTATS 2010), 3.1 and figure 2, which the lecture of Technosphere Moscow
 calls "the net while it learns": four hidden layers of 1,000 sigmoids, weights from U(-1 / sqrt n,
 1 / sqrt n), batches of 10. The cost stands still while the last layer's mean is near 0, for 2
 million steps; with five layers it never moves while they watch. No other numbers are printed.
 
-Differs from the source: 200 units on MNIST, not on generated shapes; at the learning rate of .5 the
-last layer returns after 5,000 to 13,000 steps. tanh and softsign, at .1, learn at once. All their
-layers saturate together; in the paper those of tanh do so one after the other, from the first on.
+Differs from the source: 200 units on MNIST, not on generated shapes; at a learning rate of .5 the
+last layer returns after 5,000 to 13,000 of 24,000 steps. tanh and softsign learn at once, at .1.
+All their layers saturate together; in the paper those of tanh do so one after the other.
 
     make recipe-sigmoid-saturation          two minutes on 2 cores
 """

@@ -7,8 +7,8 @@ value of a layer's Jacobian is about .5 under the standard U(-a, a), a = 1/sqrt(
 under their normalized one, a = sqrt(6 / (n_in + n_out)).
 
 Differs from the source: 30 dense layers (tanh: 5 as there, of 500 units, not 1,000), on MNIST minus
-its mean image; Gaussian noise comes back in place of an error's gradient. The theory is about the
-mean over nets; a single net strays from it, less so if it is wider.
+its mean image; Gaussian noise takes the place of an error's gradient. The theory is about the mean
+over nets; a single net strays from it, less so if it is wider.
 
     make recipe-signal-propagation          a minute on 2 cores
 """

@@ -5,7 +5,7 @@ problem": hidden layers of 30 sigmoid units, weights from N(0, 1/n_in), biases f
 norm of the average gradient with respect to a layer's biases is measured before training and after
 each of 500 steps of plain gradient descent on the first 1,000 MNIST images at once.
 
-Differs from the source: 20 seeds, not one, and by default 200 steps.
+Differs from the source: 20 seeds (--paper: three), not one, and by default 200 steps.
 
     make recipe-vanishing-gradient          one to three minutes on 2 cores
 """

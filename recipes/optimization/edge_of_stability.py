@@ -6,7 +6,7 @@ the cost's Hessian. A quadratic cost diverges where sharpness exceeds 2 / learni
 sharpness comes to this value from below or above and stays; the cost falls, but not at every step.
 
 Differs from the source: 100 tanh units on 1,000 images of MNIST minus their mean, not two layers of
-200 on 5,000 of CIFAR-10; weights from N(0, 1/n_in). At rate .1 sharpness ends at .64 of this value.
+200 on 5,000 of CIFAR-10; weights from N(0, 1/n_in). At .1 sharpness only gets to .64 of 2 / rate.
 
     make recipe-edge-of-stability          three minutes on 2 cores
 """

@@ -6,8 +6,8 @@ a linear unit on 100 points with variances .84 and .036 along their principal ax
 eta = 1.5 and 2.5, and a limit of 2 / .84 = 2.38. The curvature along the bias is 1: the limit is 2.
 
 Differs from the source: exactly these variances, two more rates, and softmax regression, begun near
-its minimum. Far away its curvature is smaller: at 1.05 of 2 / h the distance grows 210 to 280-fold,
-no further. At .95 the rounding of single precision stops it at .005 to .008 of the first.
+its minimum. Far away its curvature is smaller: at 1.05 of 2 / h distances grow at most 280-fold,
+not 1.1^100. At .95 they stop, as single precision rounds, at .005 to .008 of the first.
 
     make recipe-learning-rate-limit          a minute on 2 cores
 """

@@ -117,20 +117,20 @@ FINDINGS = (
 
 def plot(results: Results):
     """Surfaces and contours: a plain deep net, the same with skip connections, and two shallow."""
-    title = results.titled("The cost around a trained net")
+    title = results.titled("The cost around a trained net, drawn for seed 0")
     figure, axes = figures.mosaic(title, ("PPSS", "PPSS", "PPSS", "pslm", "pslm"), solid="PS")
     x = y = np.linspace(-1, 1, results.config["points"])
     how = {"levels": np.geomspace(1e-3, 1e3, 37), "norm": "log"}
     for arm, panel in zip(results.arms, "pslm", strict=True):
         training, test = (results.picture(f"{name} cost", arm) for name in ("training", "test"))
-        axes[panel].contourf(x, y, training.clip(1e-3, 1e3), cmap="viridis", **how)
+        filled = axes[panel].contourf(x, y, training.clip(1e-3, 1e3), cmap="viridis", **how)
         axes[panel].contour(x, y, test, colors="white", linewidths=1, **how)
         axes[panel].set(title=arm, aspect="equal")
         if solid := axes.get(panel.upper()):
             heights = np.log10(training.clip(1e-3, 1e3))
             solid.plot_surface(*np.meshgrid(x, y), heights, cmap="viridis", rcount=99, ccount=99)
             solid.set(title=f"{arm}: log10 of the training cost", zlim=(-3, 3))
-    axes["p"].set_xlabel("lines: test cost")
+    figure.colorbar(filled, ax=axes["m"], label="training cost; lines: test", ticks=[1e-3, 1, 1e3])
     return figure
 
 

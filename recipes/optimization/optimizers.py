@@ -1,8 +1,8 @@
 """Momentum crosses a ravine up to sqrt(kappa) times faster; adaptive steps differ by parameter.
 
 Source: lecture of Duisburg-Essen; Kingma & Ba, Adam (2015), figures 1 and 2, without numbers: Adam
-and Nesterov's momentum learn faster than AdaGrad, on softmax regression and on a ReLU net. Rates
-on a quadratic cost whose curvatures have the ratio kappa are Polyak's and Nesterov's.
+and Nesterov's momentum learn faster than AdaGrad, on softmax regression and on a ReLU net.
+Convergence rates on a quadratic cost (curvature ratio kappa): Polyak's and Nesterov's.
 
 Differs from the source: 5,000 images, 15 epochs, layers of 64, no dropout, no decay. Each has the
 best of thirteen learning rates by training cost. On the ReLU net Nesterov's momentum is faster
@@ -116,16 +116,16 @@ def plot(results: Results):
         bottom.set_xscale("log")
     figures.legend(axes[1, 0])
     valley, pixels = axes[:, 2]
-    how = {"x": STEPS, "xlabel": "step", "title": "a ravine of kappa 100"}
-    figures.curves(valley, results, DISTANCE, names, **how)
+    figures.curves(valley, results, DISTANCE, names, 1, STEPS, "step", "a ravine of kappa 100")
     valley.set(yscale="log", ylim=(1e-8, 2))
-    steps, title = results.picture("steps", "AdaGrad, softmax"), "AdaGrad's steps (white: largest)"
-    figures.show(pixels, steps[None], 1, title, vmax=None)
+    for panel in axes.ravel()[:-1]:
+        panel.get_lines()[1].set(linestyle="--", zorder=3)  # momentum, else under Nesterov's
+    steps, title = results.picture("steps", "AdaGrad, softmax"), "AdaGrad's steps, seed 0"
+    figures.show(pixels, steps[None], 1, f"{title}\n(white: largest)", vmax=None)
     return figure
 
 
-SMOKE = {"n_train": 200, "epochs": 1}
-ON = {"mnist5k": {"n_train": 3_500, "epochs": 21}}
+SMOKE, ON = {"n_train": 200, "epochs": 1}, {"mnist5k": {"n_train": 3_500, "epochs": 21}}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=3)
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ error stalls; Nielsen, Neural Networks and Deep Learning (2015), chapter 3, has 
 exercise, and LeCun et al., Efficient BackProp (1998), the decay as 1 / t. None prints a result.
 
 Differs from the source: a stall is three epochs without a new lowest validation error. "Impatient"
-waits for one, which noise soon brings. Cosine and 1 / t look at no error and err as rarely. "Small"
+waits for one, which noise soon brings. Cosine and 1 / t use no error and err as rarely. "Small"
 gains nothing from halving, and its net errs as rarely on test images as that of "large, halved". On
-the fewer images of mnist5k "large" comes to rest on four of five seeds: they are learned by heart.
+the fewer images of mnist5k "large" settles on four of five seeds, which learn the images by heart.
 
     make recipe-rate-decay          three minutes on 2 cores
 """

@@ -6,8 +6,8 @@ about 4, alpha about 34). Nielsen, Neural Networks and Deep Learning (2015), cha
 one pixel lift a conv net from 99.23 to 99.37 %.
 
 Differs from the source: fewer images and small nets, where the effect is larger; --paper (not run)
-trains ten times as long, the conv net on 10,000 images too. Neither is a source's protocol, so no
-figure is compared. Whether elastic beats affine on the conv net is open: .57 (-.23 .. 1.37) points.
+trains ten times as long, the conv net on 10,000 images too. Neither preset is a source's, so no
+figure is compared. On the conv net elastic leads affine by .57 (-.23 .. 1.37) points: undecided.
 
     make recipe-augmentation          about five minutes on 2 cores
 """

@@ -7,7 +7,7 @@ detect edges, strokes and spots, and fewer are active at a time: mean activation
 
 Differs from the source: it names no optimizer, cost or epochs. Here: linear outputs, squared error,
 momentum, small initial weights. Kurtosis measures strokes: well above a Gaussian's 3 if only a few
-weights are large. Plain, the squared error is a seventh of dropout's; the paper finds them similar.
+weights are large. The plain net's squared error is a seventh of dropout's; the paper's are similar.
 
     make recipe-dropout-features          two to three minutes on 2 cores
 """

@@ -5,9 +5,9 @@ images of `overfitting`, with the penalty lambda / (2 n) * sum of squared weight
 lambda / n * sum of absolute weights (L1) added to the cost; biases are not penalized. n is the
 number of training images, so that lambda weighs the penalty against the cost of all of them.
 
-Differs from the source: it has no curve for L1, both, or max-norm (a bound on the norm of the
+Differs from the source: it has no curve for L1, L1 + L2, max-norm (a bound on the norm of the
 weights into a unit, Srivastava et al. 2014); their strengths were chosen on 1,000 other training
-images. On one seed of six L1's accuracy falls to 60 % for an epoch, and 60 % of its weights end
+images. On one seed of six L1's accuracy falls to 60 % near the end, and 60 % of its weights end
 near zero, not 84. --paper (50,000 images, lambda 5, 30 epochs): L2 gains .7, max-norm loses 2.3.
 
     make recipe-l1-l2          about three minutes on 2 cores
@@ -105,7 +105,7 @@ FINDINGS = (
 
 def plot(results: Results):
     """Test accuracy by epoch, and how large the weights are at the end."""
-    title = f"Weight penalties on {results.config['n_train']:,} images"
+    title = "Weight penalties (L1 {l1:g}, L2 {l2:g}) on {n_train:,} images".format(**results.config)
     figure, [[learning, weights]] = figures.panels(results.titled(title), 1, 2)
     figures.label(learning, "median of the seeds", "epoch", "test accuracy (%)")
     for color, arm in zip(figures.COLORS, results.arms, strict=False):
@@ -123,8 +123,7 @@ def plot(results: Results):
     return figure
 
 
-SMOKE = {"epochs": 2}
-PAPER = {"n_train": 50_000, "l2": 5.0, "l1": 5.0, "epochs": 30}
+SMOKE, PAPER = {"epochs": 2}, {"n_train": 50_000, "l2": 5.0, "l1": 5.0, "epochs": 30}
 RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, PAPER, seeds=6)
 
 if __name__ == "__main__":

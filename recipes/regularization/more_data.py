@@ -5,7 +5,7 @@ regularization", figure on the size of the training set: 784-30-10, N(0, 1) weig
 summed over the outputs, learning rate 0.5, mini-batches of 10, lambda / n = 0.0001, and the same
 150,000 steps for every size, measured on the 10,000 validation images (MNIST's last).
 
-Differs from the source: by default up to 10,000 images and 60,000 steps, with --paper all.
+Differs from the source: by default up to 10,000 images and 60,000 steps; --paper as there.
 
     make recipe-more-data          about four minutes on 2 cores
 """

@@ -40,9 +40,9 @@ nn, functional = torch.nn, torch.nn.functional
 Seconds = Callable[[], float]
 EPSILON = 0.25  # of the range of pixels
 REMARKS = """\
-What a compiled epoch saves is the way back to Python after each step, so large steps gain little:
-adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net all
-but a little goes into products of matrices (see "Where large steps go"). XLA compiles our other
+What a compiled epoch saves is the way back to Python after each step, so small steps gain most:
+adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net three
+quarters go into products of matrices (see "What a step costs"). XLA compiles our other
 dense nets, but not this one: it draws dropout's random numbers one by one, which costs more.
 JAX's epoch is as fast as ours; in the first two rows it goes through the same compiler, and what
 remains is arithmetic (see "What a step costs"). PyTorch's local response normalization is slow on a
