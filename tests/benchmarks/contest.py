@@ -41,8 +41,8 @@ Seconds = Callable[[], float]
 EPSILON = 0.25  # of the range of pixels
 REMARKS = """\
 What a compiled epoch saves is the way back to Python after each step, so small steps gain most:
-adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net three
-quarters go into products of matrices (see "What a step costs"). XLA compiles our other
+adversarial training under `Model.fit` runs nearly the same compiled step, and in dropout's net
+three quarters go into products of matrices (see "What a step costs"). XLA compiles our other
 dense nets, but not this one: it draws dropout's random numbers one by one, which costs more.
 JAX's epoch is as fast as ours; in the first two rows it goes through the same compiler, and what
 remains is arithmetic (see "What a step costs"). PyTorch's local response normalization is slow on a
