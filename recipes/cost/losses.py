@@ -6,8 +6,9 @@ distance of confidence from accuracy in 15 bins of confidence; a net that overfi
 
 Differs from the source: the squared error of softmax outputs is added. Each loss has the best of
 nine learning rates, by the error on validation images. The outputs of each are read as logits of a
-softmax: with hinge the confidence happens to fit on MNIST, with square it is too low. With the
-1,000 validation images of mnist5k three losses' learning rates and margins vary by seed.
+softmax: with hinge the confidence fits at a learning rate of .1 (off by .6 %), not at .03 (5.6 %),
+which validation can hardly tell apart; with square it is too low. With the 1,000 validation images
+of mnist5k three losses' learning rates and margins vary by seed.
 
     make recipe-losses          two to three minutes on 2 cores
 """
@@ -97,7 +98,7 @@ def reliability(outputs, classes, bins):
 
 
 # ---- findings
-LOG_SOFTMAX, LOG, SQUARE, HINGE, MAX_MARGIN, OF_SOFTMAX = ARMS
+LOG_SOFTMAX, LOG, SQUARE, _, MAX_MARGIN, OF_SOFTMAX = ARMS
 RATIO, MNIST = {"than": LOG_SOFTMAX, "ratio": True}, {"dataset": "mnist"}
 FINDINGS = (
     *(Alike(TEST, name, to=LOG_SOFTMAX, within=1.5, **MNIST) for name in NAMES[1:]),
@@ -105,7 +106,6 @@ FINDINGS = (
     Lower(MARGIN, MAX_MARGIN, by=2, **RATIO, **MNIST),
     *(Higher(CALIBRATION, name, **RATIO) for name in (LOG, SQUARE)),
     Higher(CALIBRATION, MAX_MARGIN, **RATIO, **MNIST),
-    Lower(CALIBRATION, HINGE, **RATIO, **MNIST),
 )
 
 
