@@ -41,7 +41,7 @@ from tools import catalog, copying
 
 SCHEMA = 2
 SHOWN, NOT_SHOWN, MOVED, BROKEN, NOT_JUDGED = "shown", "NOT SHOWN", "MOVED", "BROKEN", "not judged"
-COPIES = ("slowdown", "overfitting", "dropout", "vanishing_gradient")  # by stock Keras
+COPIES = ("slowdown", "overfitting", "l1_l2", "vanishing_gradient")  # trained with stock Keras too
 COPY_SEEDS = 3  # 1 with --quick
 QUICK = " With --quick: where a row names a run, that alone was trained, and the record was judged."
 Content = Mapping[str, Any]  # results.json without curves
