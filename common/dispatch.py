@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import logging
+import math
 import os
 import pickle
 import queue
@@ -48,7 +49,7 @@ def run(
     on_progress: Callable[[Hashable, float], None],
     on_result: Callable[[Hashable, Any], None],
     cluster: str | None = None,
-    renew: bool = False,
+    renew: float = math.inf,
 ) -> tuple[dict[Hashable, str], int]:
     """Calls `work(task, report)` for every task, in this process, in `jobs` > 1 or on a cluster.
 
@@ -63,8 +64,8 @@ def run(
             processes, from 0 on; 0 on a cluster, None in this process.
         on_progress, on_result: called here with (key, share done) and (key, result).
         cluster: address of a Dask scheduler, or the file that it has written.
-        renew: whether a new process takes the place of one that has finished a task, for what XLA
-            has compiled stays in a process's memory. With `jobs` > 1 only.
+        renew: bytes of memory; a new process takes the place of one that holds more after a task,
+            for what XLA has compiled stays in it. With `jobs` > 1 only.
 
     Returns the tasks that are lost, and why; and how many were begun again. Raises UsageError.
     """
@@ -196,9 +197,10 @@ def _on(
     def give_up(dask_scheduler):
         dask_scheduler.allowed_failures = DEATHS - 1
 
-    async def end(address, dask_scheduler):
+    async def end(address, most, dask_scheduler):
         worker = dask_scheduler.workers.get(address)
-        if worker and not worker.processing:  # it may have been handed the next task by now
+        # It may have been handed the next task by now.
+        if worker and not worker.processing and worker.metrics["memory"] > most:
             how = {"wait_for_workers": False, "on_error": "return", "stimulus_id": "renew"}
             await dask_scheduler.restart_workers([address], **how)
             while dask_scheduler.workers.get(address) is worker:  # or it is handed another one
@@ -242,10 +244,10 @@ def _on(
                 except Exception as error:
                     errors.append(error)
                 else:
-                    where = client.who_has([future])[future.key] if renew else ()
+                    where = client.who_has([future])[future.key] if renew < math.inf else ()
                     future.release()  # or it is computed again if the worker that has it dies
                     for address in where:
-                        client.run_on_scheduler(end, address)
+                        client.run_on_scheduler(end, address, renew)
                     on_result(key, result)
     except CancelledError:  # by the scheduler's death
         lost |= dict.fromkeys(running.values(), "the scheduler is gone")

@@ -6,9 +6,8 @@ first; where that repeats the record, or does not differ from it, the record sta
 Besides, the one-file copies of some recipes are trained at full length with stock Keras, and must
 give the recorded metrics too.
 
-Recipes are trained side by side, each in a process of its own (with --quick in a few that stay),
-and under results/regress/, where finished runs are kept: the same command, run again after an
-interruption, trains only what is missing.
+Recipes are trained side by side, in processes, and under results/regress/, where finished runs are
+kept: the same command, run again after an interruption, trains only what is missing.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ SCHEMA = 2
 SHOWN, NOT_SHOWN, MOVED, BROKEN, NOT_JUDGED = "shown", "NOT SHOWN", "MOVED", "BROKEN", "not judged"
 COPIES = ("slowdown", "overfitting", "l1_l2", "vanishing_gradient")  # trained with stock Keras too
 COPY_SEEDS = 3  # 1 with --quick
+MOST_MEMORY = 3 * 2**30  # bytes; a process that holds more after a recipe is replaced
 QUICK = " With --quick: where a row names a run, that alone was trained, and the record was judged."
 Content = Mapping[str, Any]  # results.json without curves
 Key = tuple[str, str]  # recipe and data set; a copy has "copy" in place of the data set
@@ -304,8 +304,7 @@ def regress(chosen: Flags, reference: Mapping[Key, Content], console: Console) -
         else:
             todo[key] = task
     jobs = chosen.jobs or command.usual_jobs()
-    how = {"renew": not chosen.quick}
-    lost, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell, **how)
+    lost, _ = dispatch.run(todo, measure, _start, jobs, lambda *_: None, tell, renew=MOST_MEMORY)
     for key, cause in lost.items():
         tell(key, Row(*key, BROKEN, cause))
     return [rows[key] for key in sorted(rows)]
