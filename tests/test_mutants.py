@@ -115,6 +115,19 @@ MUTANTS = {
         "x[: config.n_validation]",
         "tests/recipes/regularization/test_more_data.py::test_every_size_takes_the_same_steps_and_validates_on_the_last_images",
     ),
+    "programs of another model's weights": (
+        "common/training/programs.py",
+        "own = [handles[place] for place in places]",
+        "own = found.captured_inputs",
+        "tests/training/test_programs.py::test_models_that_are_alike_share_programs_to_the_bit",
+    ),
+    "functions of one's own share programs": (
+        "common/training/programs.py",
+        "isinstance(one, FunctionType | tf.Tensor)",
+        "isinstance(one, tf.Tensor)",
+        "tests/training/test_programs.py"
+        "::test_a_model_with_parts_that_a_configuration_does_not_tell_shares_nothing",
+    ),
     "last mini-batch dropped in evaluation": (
         "common/training/loop.py",
         "run(np.arange(len(x), dtype=np.int32))",
