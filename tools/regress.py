@@ -40,7 +40,12 @@ from tools import catalog, copying
 
 SCHEMA = 2
 SHOWN, NOT_SHOWN, MOVED, BROKEN, NOT_JUDGED = "shown", "NOT SHOWN", "MOVED", "BROKEN", "not judged"
-COPIES = ("slowdown", "overfitting", "dropout", "vanishing_gradient")  # trained with stock Keras too
+COPIES = (
+    "slowdown",
+    "overfitting",
+    "dropout",
+    "vanishing_gradient",
+)  # trained with stock Keras too
 COPY_SEEDS = 3  # 1 with --quick
 MOST_MEMORY = 3 * 2**30  # bytes; a process that holds more after a recipe is replaced
 QUICK = " With --quick: where a row names a run, that alone was trained, and the record was judged."

@@ -1,30 +1,6 @@
 """Orders in which training examples are shown."""
 
-import keras
 import numpy as np
-
-
-class Ordered(keras.utils.PyDataset):
-    """Mini-batches for `fit` of the examples in `rows`, which a callback may change between epochs.
-
-    Args:
-        x, y: all examples (n, ...).
-        batch_size: of the mini-batches, all of them full.
-        rows: of x and y in the order in which the first epoch shows them (m,).
-    """
-
-    def __init__(self, x, y, batch_size, rows):
-        super().__init__()
-        self.x, self.y, self.batch_size, self.rows = x, y, batch_size, rows
-
-    def __len__(self):
-        """Mini-batches in an epoch."""
-        return len(self.rows) // self.batch_size
-
-    def __getitem__(self, i):
-        """The mini-batch i."""
-        rows = self.rows[i * self.batch_size :][: self.batch_size]
-        return self.x[rows], self.y[rows]
 
 
 def in_passes(order, y, batch_size, passes, rng):

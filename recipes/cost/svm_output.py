@@ -83,8 +83,9 @@ def build_model(config: Config, arm: dict, seed: int) -> keras.Model:
 
 
 def train(config: Config, arm: dict, seed: int, data: Data) -> Outcome:
-    (x, y), (x_test, y_test) = ((x.reshape(-1, 784) / 255, np.eye(10)[y]) for x, y in data)
-    x, y = x[: config.n_train], y[: config.n_train]
+    training = [part[: config.n_train] for part in data[0]]
+    parts = training, data[1]
+    (x, y), (x_test, y_test) = ((x.reshape(-1, 784) / 255, np.eye(10)[y]) for x, y in parts)
     rotate = preprocess("decorrelated", x)  # variances rise from the first axis to the last
     x, x_test = (rotate(images)[:, -COMPONENTS:].astype("float32") for images in (x, x_test))
     model = build_model(config, arm, seed)

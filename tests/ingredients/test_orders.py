@@ -1,13 +1,11 @@
-"""Orders of examples against their definitions, and the mini-batches that Keras then gets."""
+"""Orders of examples against their definitions."""
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.ingredients.orders import Ordered, by_rank, in_passes
-from common.training import fit
+from common.ingredients.orders import by_rank, in_passes
 
 Y = np.random.default_rng(0).permutation(
     np.repeat(np.arange(10), [8, 12, 9, 11, 10, 10, 7, 13, 6, 14])
@@ -79,23 +77,3 @@ def test_the_probability_falls_geometrically_with_the_rank(s):
     expected = np.empty(5)
     expected[[3, 1, 4, 0, 2]] = p / p.sum()  # the largest loss first
     np.testing.assert_allclose(np.bincount(drawn, minlength=5) / 200_000, expected, atol=0.005)
-
-
-def test_keras_gets_what_was_chosen():
-    x, y = np.arange(12, dtype="float32")[:, None], np.arange(12)
-    seen = []
-    chosen = np.random.default_rng(2).integers(0, 12, (3, 6))
-
-    class Model(keras.Sequential):
-        def train_step(self, data):
-            seen.append([int(value) for value in data[1]])
-            return {"loss": 0.0}
-
-    def choose(epoch, logs):
-        examples.rows = chosen[epoch]
-
-    examples, begin = Ordered(x, y, 2, chosen[0]), keras.callbacks.LambdaCallback(choose)
-    model = Model([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", run_eagerly=True)
-    fit(model, examples, epochs=3, shuffle=False, verbose=0, callbacks=[begin])
-    np.testing.assert_array_equal(np.reshape(seen, (3, 6)), chosen)

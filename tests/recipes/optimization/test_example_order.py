@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common import data
-from common.training import context
+from common.training import context, fit
 from recipes.optimization import example_order
 from recipes.optimization.example_order import (
     ARMS,
@@ -30,18 +30,14 @@ def outcome(arm, config=CONFIG):
 
 @pytest.fixture
 def given(monkeypatch):
-    """The examples that each training gets, and the rows of its quarters."""
-    found = []
+    """The rows and the labels of the examples that each quarter gets."""
+    places, found = {image.tobytes(): i for i, image in enumerate(TRAIN[0])}, []
 
-    class Spy(example_order.Ordered):
-        def __init__(self, x, y, batch_size, rows):
-            found.append((x, y, []))
-            super().__init__(x, y, batch_size, rows)
+    def spy(model, x, y, *args, **settings):
+        found.append((np.array([places[image.tobytes()] for image in x]), y))
+        return fit(model, x, y, *args, **settings)
 
-        def on_epoch_begin(self):
-            found[-1][2].append(self.rows)
-
-    monkeypatch.setattr(example_order, "Ordered", Spy)
+    monkeypatch.setattr(example_order, "fit", spy)
     return found
 
 
@@ -69,13 +65,14 @@ def test_the_losses_are_keras_s():
 @pytest.mark.parametrize(("arm", "share"), [("ranked", 0), ("ranked, wrong labels", 0.5)])
 def test_so_many_labels_are_wrong(given, arm, share):
     outcome(arm, Config(n_train=2_000, passes=3, wrong=0.5))
-    ((_, y, _),) = given
-    assert np.mean(y != TRAIN[1][:2_000]) == pytest.approx(share, abs=0.05)
+    rows, labels = (np.concatenate(parts) for parts in zip(*given[:QUARTERS], strict=True))
+    np.testing.assert_array_equal(np.sort(rows), np.arange(2_000))
+    assert np.mean(labels != TRAIN[1][rows]) == pytest.approx(share, abs=0.05)
 
 
 def test_ranked_quarters_are_drawn_from_the_second_pass_on(given):
     outcome("ranked")
-    ((_, _, quarters),) = given
+    quarters = [rows for rows, _ in given]
     np.testing.assert_array_equal(np.sort(np.concatenate(quarters[:4])), np.arange(200))
     drawn = quarters[4:]
     assert all(len(set(rows)) < 50 for rows in drawn)  # with replacement
