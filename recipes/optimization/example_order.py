@@ -148,7 +148,7 @@ def plot(results: Results):
 
 
 SMOKE, ON = {"n_train": 200, "passes": 3}, {"mnist5k": {"n_train": 3_000, "passes": 16}}
-RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=5)
+RECIPE = Recipe(Config, ARMS, train, FINDINGS, plot, SMOKE, on=ON, seeds=10)
 
 if __name__ == "__main__":
     main(RECIPE)
