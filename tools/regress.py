@@ -46,7 +46,7 @@ COPIES = (
     "dropout",
     "vanishing_gradient",
 )  # trained with stock Keras too
-COPY_SEEDS = 3  # 1 with --quick
+COPY_SEEDS = 2  # 1 with --quick
 MOST_MEMORY = 3 * 2**30  # bytes; a process that holds more after a recipe is replaced
 QUICK = " With --quick: where a row names a run, that alone was trained, and the record was judged."
 Content = Mapping[str, Any]  # results.json without curves
