@@ -234,10 +234,12 @@ def test_a_step_that_was_replaced_shares_nothing():
     assert programs.structure(model, "train_step") is None
 
 
-def test_only_so_many_programs_are_kept():
-    for units in range(1, programs.MOST):
+def test_only_so_many_programs_are_kept(monkeypatch):
+    monkeypatch.setattr(programs, "MOST", 3)
+    for units in (1, 2, 1, 3):  # each has two
         trained(net(units=units))
-    assert len(programs._KEPT) == programs.MOST
+    kept = {key[2][3][0] for key in programs._KEPT}  # shape of the first kernel
+    assert (len(programs._KEPT), kept) == (3, {(6, 1), (6, 3)})
 
 
 KINDS = st.sampled_from(
