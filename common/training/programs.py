@@ -82,9 +82,8 @@ def structure(model: keras.Model, name: str) -> str | None:
 
 def _hides(layer: keras.Layer) -> bool:
     """Whether a layer may hold what its configuration does not tell: code, or constants."""
-    foreign = [type(layer)]
-    foreign += [one for one in vars(layer).values() if isinstance(one, FunctionType | tf.Tensor)]
-    return not all(_is_keras(one.__module__) for one in foreign)
+    held = [one for one in vars(layer).values() if isinstance(one, FunctionType | tf.Tensor)]
+    return not all(_is_keras(one.__module__) for one in (type(layer), *held))
 
 
 def _is_keras(module: str) -> bool:
