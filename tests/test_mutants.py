@@ -117,7 +117,7 @@ MUTANTS = {
     ),
     "programs of another model's weights": (
         "common/training/programs.py",
-        "own = [handles[place] for place in places]",
+        "own = [everything[place] for place in places]",
         "own = found.captured_inputs",
         "tests/training/test_programs.py::test_models_that_are_alike_share_programs_to_the_bit",
     ),

@@ -5,10 +5,11 @@ TensorFlow traces a program for each model, and XLA compiles it: three to four s
 configuration says and in the values of their variables, and those are inputs of a program.
 """
 
+import itertools
 import json
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -32,21 +33,21 @@ def traced(
         details: whatever else the program depends on.
     """
     held = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
-    handles = list({id(one.value.handle): one.value.handle for one in held}.values())
+    handles = {id(one.value.handle): one.value.handle for one in held}
     said = structure(model, name)
     shapes = tuple((tuple(one.shape), one.dtype) for one in (*inputs, *(v.value for v in held)))
     key = said, name, shapes, xla, details
     if said and key in _KEPT:
         _KEPT.move_to_end(key)
         found, places = _KEPT[key]
-        own = [handles[place] for place in places]
+        everything = list(handles.values())
+        own = [everything[place] for place in places]
         return lambda *tensors: found._call_flat(list(tensors), own)
     compiled = tf.function(program, jit_compile=xla, autograph=False)
     found = compiled.get_concrete_function(*inputs)
-    place = {id(handle): number for number, handle in enumerate(handles)}
-    places = [place.get(id(one)) for one in found.captured_inputs]
-    if said and None not in places:  # nothing else than the variables can differ
-        _KEPT[key] = found, places
+    captured = [id(one) for one in found.captured_inputs]
+    if said and handles.keys() >= set(captured):  # nothing else than the variables can differ
+        _KEPT[key] = found, [list(handles).index(one) for one in captured]
         while len(_KEPT) > MOST:
             _KEPT.popitem(last=False)
     return found
@@ -63,7 +64,8 @@ def structure(model: keras.Model, name: str) -> str | None:
         return None
     if len(model.outputs) != 1:  # metrics are named after outputs
         return None
-    names = _Names()
+    # Numbers for names of layers, by their first use: Keras counts layers up from net to net.
+    names = defaultdict(itertools.count().__next__)
     try:
         with warnings.catch_warnings(action="ignore"):  # of functions without a name
             said = keras.saving.serialize_keras_object(model)
@@ -90,15 +92,7 @@ def _is_keras(module: str) -> bool:
     return module.partition(".")[0] == "keras"
 
 
-class _Names(dict):
-    """Numbers for names of layers, by their first use: Keras counts layers up from net to net."""
-
-    def __missing__(self, name: str) -> int:
-        self[name] = len(self)
-        return self[name]
-
-
-def _plain(value: Any, names: _Names | None = None) -> Any:
+def _plain(value: Any, names: Mapping[str, int] | None = None) -> Any:
     """A configuration without what does not matter; raises ValueError if a part is not Keras's.
 
     Initial values do not matter, nor the seeds of random numbers, which are variables. Names of
