@@ -128,6 +128,13 @@ MUTANTS = {
         "tests/training/test_programs.py"
         "::test_a_model_with_parts_that_a_configuration_does_not_tell_shares_nothing",
     ),
+    "losses that read what changes share programs": (
+        "common/training/programs.py",
+        "not all(isinstance(one, ModuleType) and _is_keras(one.__name__) for one in read)",
+        "not read",
+        "tests/training/test_programs.py"
+        "::test_a_model_with_parts_that_a_configuration_does_not_tell_shares_nothing",
+    ),
     "last mini-batch dropped in evaluation": (
         "common/training/loop.py",
         "run(np.arange(len(x), dtype=np.int32))",

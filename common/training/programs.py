@@ -1,16 +1,17 @@
 """Compiled programs that models of one structure share, as the seeds of an arm do.
 
 TensorFlow traces a program for each model, and XLA compiles it: three to four seconds for a net of
-30 layers, which then trains for five. But models of Keras's own parts differ only in what their
+30 layers, which then trains for five. But models of Keras's own layers differ only in what their
 configuration says and in the values of their variables, and those are inputs of a program.
 """
 
+import inspect
 import itertools
 import json
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import keras
@@ -53,11 +54,13 @@ def traced(
     return found
 
 
-def structure(model: keras.Model, name: str) -> str | None:
-    """All that the program of a model's method depends on, but shapes, as JSON text.
+def structure(model: keras.Model, name: str) -> tuple[str | Callable, ...] | None:
+    """All that the program of a model's method depends on, but shapes: JSON text, and code.
 
     Models of one structure have the same program. None: that cannot be told, since the model has
-    parts that are not Keras's own, or whose configuration does not tell all.
+    parts that are not Keras's own, or whose configuration does not tell all. The loss may be a
+    function of one's own, and the schedule of the learning rate a class, if they read nothing that
+    may change.
     """
     method = getattr(getattr(model, name), "__func__", None)
     if any(map(_hides, model._flatten_layers())) or method is not getattr(keras.Model, name):
@@ -70,21 +73,60 @@ def structure(model: keras.Model, name: str) -> str | None:
         with warnings.catch_warnings(action="ignore"):  # of functions without a name
             said = keras.saving.serialize_keras_object(model)
         compiled = said.pop("compile_config")
+        code = []
+        if isinstance(model.loss, FunctionType) and not _is_keras(model.loss.__module__):
+            _check(model.loss)
+            code.append(model.loss)
+            del compiled["loss"]
         optimizer = compiled["optimizer"]["config"]
         if optimizer["weight_decay"]:  # some weights may be exempted
             return None
         del optimizer["name"]
+        schedule = model.optimizer._learning_rate
         if not isinstance(optimizer["learning_rate"], dict):
             del optimizer["learning_rate"]  # a variable
+        elif not _is_keras(type(schedule).__module__):
+            _check_schedule(type(schedule))
+            code.append(type(schedule))
+            optimizer["learning_rate"] = vars(schedule)
         parts = _plain(said, names), _plain(compiled), keras.config.epsilon()
-        return json.dumps(parts, sort_keys=True)
+        return json.dumps(parts, sort_keys=True), *code
     except (KeyError, ValueError, TypeError, NotImplementedError):
         return None
 
 
+def _check(function: FunctionType) -> None:
+    """Raises ValueError for a function that may read more than its arguments and Keras."""
+    code, read = function.__code__, inspect.getclosurevars(function).globals.values()
+    if (
+        function.__closure__
+        or function.__defaults__
+        or function.__kwdefaults__
+        or any(isinstance(one, CodeType) for one in code.co_consts)  # whose names are not seen
+        or not all(isinstance(one, ModuleType) and _is_keras(one.__name__) for one in read)
+    ):
+        raise ValueError(f"{code.co_qualname} may read what changes")
+
+
+def _check_schedule(kind: type) -> None:
+    """Raises ValueError for a class whose results may depend on more than its state and Keras."""
+    others = {name for name in vars(kind) if not name.startswith("__")} - {"get_config"}
+    if kind.__bases__ != (keras.optimizers.schedules.LearningRateSchedule,) or others:
+        raise ValueError(f"{kind.__name__} has more than a __call__")
+    _check(kind.__call__)
+
+
 def _hides(layer: keras.Layer) -> bool:
-    """Whether a layer may hold what its configuration does not tell: code, or constants."""
-    held = [one for one in vars(layer).values() if isinstance(one, FunctionType | tf.Tensor)]
+    """Whether a layer may hold what its configuration does not tell: code, or constants.
+
+    The loss is looked at elsewhere; how the weights begin does not matter.
+    """
+    held = [
+        one
+        for name, one in vars(layer).items()
+        if isinstance(one, FunctionType | tf.Tensor)
+        and not (name == "loss" or name.endswith("_initializer"))
+    ]
     return not all(_is_keras(one.__module__) for one in (type(layer), *held))
 
 

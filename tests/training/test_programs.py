@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from common.training import context, fit, programs
 
+SGD, L2 = keras.optimizers.SGD, keras.regularizers.L2
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 6)).astype(np.float32)
 Y = RNG.integers(0, 3, 50).astype(np.int32)
@@ -41,6 +42,24 @@ def trained(model, batch_size=10, **changed):
     return [np.array(values) for values in (*history.values(), *model.get_weights())]
 
 
+def squares(targets, outputs):
+    return ops.sum((ops.one_hot(ops.reshape(targets, (-1,)), 3) - outputs) ** 2, axis=-1)
+
+
+class Steady(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of one's own that depends on nothing but its state."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def __call__(self, step):
+        return ops.array(self.rate)
+
+    def get_config(self):
+        return {}  # which is not asked
+
+
 ALIKE = {
     "seed": lambda seed: net(seed=seed),
     "learning rate": lambda seed: net(optimizer=keras.optimizers.Adam(0.1 / (1 + seed))),
@@ -51,6 +70,11 @@ ALIKE = {
     "schedule": lambda seed: net(
         seed=seed,
         optimizer=keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9), 0.9),
+    ),
+    "loss of one's own": lambda seed: net(seed=seed, loss=squares),
+    "schedule of one's own": lambda seed: net(seed=seed, optimizer=SGD(Steady(0.1))),
+    "own initializer": lambda seed: net(
+        how={"bias_initializer": lambda shape, dtype=None: ops.full(shape, seed, dtype)}
     ),
 }
 
@@ -97,7 +121,27 @@ def frozen():
     return finish(model)
 
 
-SGD, L2 = keras.optimizers.SGD, keras.regularizers.L2
+def namesakes():
+    """A loss and a schedule that differ from those above in what they do, not in their names."""
+
+    def squares(targets, outputs):
+        return 2 * ops.sum((ops.one_hot(ops.reshape(targets, (-1,)), 3) - outputs) ** 2, axis=-1)
+
+    class Steady(keras.optimizers.schedules.LearningRateSchedule):
+        def __init__(self, rate):
+            self.rate = rate
+
+        def __call__(self, step):
+            return 2 * ops.array(self.rate)
+
+        def get_config(self):
+            return {}
+
+    squares.__qualname__, Steady.__qualname__ = "squares", "Steady"
+    return squares, Steady
+
+
+NAMESAKE, OTHER_STEADY = namesakes()
 OTHERS = {
     "itself": net,
     "activation": lambda: net(activation="relu"),
@@ -141,6 +185,11 @@ OTHERS = {
     "other schedule": lambda: net(
         optimizer=SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.6))
     ),
+    "own loss": lambda: net(loss=squares),
+    "other loss of that name": lambda: net(loss=NAMESAKE),
+    "own schedule": lambda: net(optimizer=SGD(Steady(0.1))),
+    "its state": lambda: net(optimizer=SGD(Steady(0.2))),
+    "other schedule of that name": lambda: net(optimizer=SGD(OTHER_STEADY(0.1))),
 }
 
 
@@ -194,9 +243,65 @@ def adapted():
     return finish(keras.Sequential([keras.Input((6,)), layer, layers.Dense(3)]))
 
 
-class OwnDecay(keras.optimizers.schedules.LearningRateSchedule):
+SCALE = 2.0
+
+
+def reads_a_global(targets, outputs):
+    return ops.mean(SCALE * outputs)
+
+
+def calls_a_function(targets, outputs):
+    return ops.mean(relu(outputs))
+
+
+def has_a_default(targets, outputs, scale=2.0):
+    return ops.mean(scale * outputs)
+
+
+def has_a_keyword(targets, outputs, *, scale=2.0):
+    return ops.mean(scale * outputs)
+
+
+def has_a_function_in_it(targets, outputs):
+    return ops.mean((lambda x: SCALE * x)(outputs))
+
+
+def of_a_closure():
+    scale = 2.0
+    return lambda targets, outputs: ops.mean(scale * outputs)
+
+
+class Inherits(Steady):
+    pass
+
+
+class HasAMethod(keras.optimizers.schedules.LearningRateSchedule):
+    def rate(self):
+        return SCALE
+
     def __call__(self, step):
-        return 0.1
+        return self.rate()
+
+    def get_config(self):
+        return {}
+
+
+class HasAConstant(keras.optimizers.schedules.LearningRateSchedule):
+    rate = 0.1
+
+    def __call__(self, step):
+        return self.rate
+
+    def get_config(self):
+        return {}
+
+
+class ReadsAGlobal(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return SCALE
+
+    def get_config(self):
+        return {}
 
 
 UNKNOWN = {
@@ -207,9 +312,19 @@ UNKNOWN = {
     "function named": lambda: net(layers.Lambda(relu)),
     "activation of its own": lambda: net(layers.Activation(relu)),
     "adapted": adapted,
-    "own loss": lambda: net(loss=lambda y, z: ops.mean(z)),
+    "loss that reads a global": lambda: net(loss=reads_a_global),
+    "loss that calls a function": lambda: net(loss=calls_a_function),
+    "loss with a default": lambda: net(loss=has_a_default),
+    "loss with a keyword": lambda: net(loss=has_a_keyword),
+    "loss with a function in it": lambda: net(loss=has_a_function_in_it),
+    "loss of a closure": lambda: net(loss=of_a_closure()),
+    "losses in a list": lambda: net(loss=[squares]),
     "own metric": lambda: net(metrics=[lambda y, z: ops.mean(z)]),
-    "own schedule": lambda: net(optimizer=SGD(OwnDecay())),
+    "schedule that inherits": lambda: net(optimizer=SGD(Inherits(0.1))),
+    "schedule with a method": lambda: net(optimizer=SGD(HasAMethod())),
+    "schedule with a constant": lambda: net(optimizer=SGD(HasAConstant())),
+    "schedule that reads a global": lambda: net(optimizer=SGD(ReadsAGlobal())),
+    "schedule with a state that is not plain": lambda: net(optimizer=SGD(Steady(np.ones(1)))),
     "rate by a function": lambda: net(optimizer=SGD(lambda: 0.1)),
     "decaying weights": lambda: net(optimizer=keras.optimizers.AdamW(0.1)),
     "scaled loss": lambda: net(optimizer=keras.optimizers.LossScaleOptimizer(SGD(0.1))),
