@@ -9,10 +9,10 @@ lecture of Technosphere Moscow adds tips for BN: no biases, larger learning rate
 Differs from the source: the small one with a quarter of its maps, on 16,000 images, for 500 steps,
 so BN's moving averages forget sooner (momentum .9). All nets that have BN leave out biases; where
 the learning rate is raised, L2 is a fifth, as there. Without BN, at five times the learning rate
-(not an arm), two nets of three learned, none overflowed. --paper has the whole net and 100 passes;
-it has not been run, for two cores would need days.
+(not an arm), three nets learned, to 25 % at most. --paper has the whole net and 100 passes; it has
+not been run, for two cores would need days.
 
-    make recipe-inception-batch-norm          about ten minutes on 2 cores
+    make recipe-inception-batch-norm          six to ten minutes on 2 cores
 """
 
 from dataclasses import dataclass
