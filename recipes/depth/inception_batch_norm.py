@@ -31,7 +31,7 @@ from common.training import fit
 @dataclass(frozen=True)
 class Config:
     n_train: Annotated[int, Examples("train")] = 16_000  # training images, the first ones
-    n_test: Annotated[int, Examples("test")] = 1_000  # test images, the first ones
+    n_test: Annotated[int, Examples("test")] = 2_000  # test images, the first ones
     width: Annotated[float, Gt(0)] = 0.25  # maps, as a share of the source's
     learning_rate: float = 0.01  # of gradient descent with momentum .9, times the arm's factor
     weight_decay: Annotated[float, Ge(0)] = 5e-4  # a fifth of it where the learning rate is raised
