@@ -96,10 +96,14 @@ def structure(model: keras.Model, name: str) -> tuple[str | Callable, ...] | Non
 
 
 def _check(function: FunctionType) -> None:
-    """Raises ValueError for a function that may read more than its arguments and Keras."""
+    """Raises ValueError for a function that may read more than its arguments and Keras.
+
+    And for one that was defined inside a function, since no other model has the same one.
+    """
     code, read = function.__code__, inspect.getclosurevars(function).globals.values()
     if (
-        function.__closure__
+        "<" in function.__qualname__
+        or function.__closure__
         or function.__defaults__
         or function.__kwdefaults__
         or any(isinstance(one, CodeType) for one in code.co_consts)  # whose names are not seen

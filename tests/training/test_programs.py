@@ -137,7 +137,7 @@ def namesakes():
         def get_config(self):
             return {}
 
-    squares.__qualname__, Steady.__qualname__ = "squares", "Steady"
+    squares.__qualname__, Steady.__call__.__qualname__ = "squares", "Steady.__call__"
     return squares, Steady
 
 
@@ -312,6 +312,7 @@ UNKNOWN = {
     "function named": lambda: net(layers.Lambda(relu)),
     "activation of its own": lambda: net(layers.Activation(relu)),
     "adapted": adapted,
+    "loss made anew": lambda: net(loss=lambda y, z: ops.mean(z)),
     "loss that reads a global": lambda: net(loss=reads_a_global),
     "loss that calls a function": lambda: net(loss=calls_a_function),
     "loss with a default": lambda: net(loss=has_a_default),
